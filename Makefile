@@ -1,0 +1,65 @@
+# Everything a person or CI calls. Each target installs what it needs; a second run of it is free.
+.DEFAULT_GOAL := help
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+PY := .venv/bin/python
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+export PYTHONPATH := operator:trainer-image:tests
+
+.PHONY: help
+help: ## Print this.
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
+
+.PHONY: python
+python:
+	@hack/bootstrap.sh python
+
+.PHONY: demo
+demo: ## From a bare machine to a tuned model answering in a cluster.
+	@hack/demo/run
+
+.PHONY: test
+test: lint verify ## Everything: lint, types, import rules, unit, API and end-to-end tests.
+	@hack/test
+
+.PHONY: lint
+lint: python ## ruff, mypy --strict and the import rules.
+	ruff check .
+	ruff format --check .
+	mypy -p tunewright -p tunewright_trainer
+	lint-imports --no-logo
+
+.PHONY: unit
+unit: python ## Unit tests: pure code, no cluster.
+	pytest -q -n 2 tests/unit
+
+.PHONY: api
+api: python ## API tests: a real kube-apiserver and etcd.
+	hack/cluster/build apiserver
+	pytest -q tests/api
+
+.PHONY: e2e
+e2e: python ## End-to-end tests: real Pods in the local cluster; every file in examples/ is applied.
+	hack/cluster/up
+	hack/install
+	pytest -q tests/e2e
+
+.PHONY: cluster-up cluster-down kubeconfig
+cluster-up: ## Start the local cluster (kind where a container engine runs; TUNEWRIGHT_CLUSTER=current for your own).
+	@hack/cluster/up
+cluster-down: ## Stop it and leave nothing behind.
+	@hack/cluster/down
+kubeconfig: ## Print the path of its kubeconfig.
+	@hack/cluster/kubeconfig
+
+.PHONY: images
+images: ## Build the images and load them into the local cluster.
+	@hack/images/load operator trainer server-cpu model
+
+.PHONY: generate verify
+generate: python ## Write crds/ from the API types.
+	@$(PY) -m tunewright.cli.generate
+verify: python ## Fail when crds/ differs from the API types, or uv.lock from pyproject.toml.
+	@$(PY) -m tunewright.cli.generate --check
+	@$$(hack/bootstrap.sh uv) lock --check --quiet
+	@$(PY) examples/quickstart/make_data.py --check

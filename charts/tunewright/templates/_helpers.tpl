@@ -1,0 +1,67 @@
+{{- define "tunewright.labels" -}}
+app.kubernetes.io/name: tunewright
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
+{{- end }}
+
+{{- define "tunewright.selector" -}}
+app.kubernetes.io/name: tunewright
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{- define "tunewright.container" -}}
+{{- dict "cpu" .cpu "memory" .memory "memory_limit" .memoryLimit | toJson -}}
+{{- end }}
+
+{{/* What the operator's Settings are parsed from (operator/tunewright/build/settings.py). */}}
+{{- define "tunewright.settings" -}}
+{{- $settings := dict
+  "trainer_image" .Values.images.trainer
+  "server_image" .Values.images.server
+  "server_device" .Values.server.device
+  "image_pull_policy" .Values.images.pullPolicy
+  "image_pull_secrets" .Values.images.pullSecrets
+  "access_mode" .Values.storage.accessMode
+  "trainer_env" .Values.trainer.env
+  "server_env" .Values.server.env
+  "server_args" .Values.server.extraArgs
+  "cpu_stage" (include "tunewright.container" .Values.defaults.cpuStage | fromJson)
+  "train_stage" (include "tunewright.container" .Values.defaults.trainStage | fromJson)
+  "server" (include "tunewright.container" .Values.defaults.server | fromJson)
+-}}
+{{- if .Values.hubEndpoint }}{{ $_ := set $settings "hub_endpoint" .Values.hubEndpoint }}{{ end -}}
+{{- $settings | toJson -}}
+{{- end }}
+
+{{- define "tunewright.rules" -}}
+- apiGroups: [tunewright.dev]
+  resources: [finetunejobs, modelmerges, evaluations, inferenceservices]
+  # delete: ttlSecondsAfterFinished. Specs are never written.
+  verbs: [get, list, watch, delete]
+- apiGroups: [tunewright.dev]
+  resources: [finetunejobs/status, modelmerges/status, evaluations/status, inferenceservices/status]
+  verbs: [patch]
+- apiGroups: [batch]
+  resources: [jobs]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [apps]
+  resources: [deployments]
+  verbs: [get, list, watch, create, patch]
+- apiGroups: [""]
+  resources: [services]
+  verbs: [get, list, watch, create, patch]
+- apiGroups: [""]
+  resources: [persistentvolumeclaims]
+  verbs: [get, list, watch, create]
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [get, list, watch]
+- apiGroups: [""]
+  # get: to say that a configmap:// location or its key does not exist.
+  resources: [configmaps]
+  verbs: [get]
+- apiGroups: [""]
+  resources: [events]
+  verbs: [create]
+{{- end }}

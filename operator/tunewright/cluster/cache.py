@@ -1,0 +1,99 @@
+"""What the operator has seen: Kopf's indexes, overlaid with what it wrote itself and the watch has not yet brought back."""
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from tunewright.api.common import Kind
+from tunewright.reconcile.references import Key, references
+
+Body = Mapping[str, Any]
+ResourceKey = tuple[Kind, str, str]
+"""(kind, namespace, name) of one of our resources."""
+
+
+class Index(Protocol):
+    """What is used of a Kopf index: a mapping from a key to the values under it."""
+
+    def get(self, key: Any, default: Any = None, /) -> Any:
+        """Return the values under a key."""
+
+
+def trimmed(body: Body) -> dict[str, Any]:
+    """Return a body without what is never read; managedFields are often the larger half of it."""
+    meta = {key: value for key, value in body["metadata"].items() if key != "managedFields"}
+    return {**body, "metadata": meta}
+
+
+class Cache:
+    """Resources by key, children by owner uid, dependents by the key they refer to. An object written by this operator is seen as written until the watch has caught up."""
+
+    def __init__(self, resources: Index, children: Index, dependents: Index) -> None:
+        self._resources = resources
+        self._children = children
+        self._dependents = dependents
+        self._written: dict[str, Body] = {}
+        self._deleted: set[str] = set()
+
+    def wrote(self, body: Body) -> None:
+        """Remember what the API server answered to a write."""
+        self._written[body["metadata"]["uid"]] = trimmed(body)
+
+    def deleted(self, uid: str) -> None:
+        """Remember a deletion that the watch has not yet brought back."""
+        self._written.pop(uid, None)
+        self._deleted.add(uid)
+
+    def forget(self, uid: str) -> None:
+        """Drop what was written of an object that the watch has seen deleted."""
+        self._written.pop(uid, None)
+        self._deleted.discard(uid)
+
+    def resource(self, key: ResourceKey) -> Body | None:
+        """Return one of our resources as last seen or written."""
+        seen = self._resources.get(key)
+        return self._newest(next(iter(seen))) if seen else None
+
+    def children(self, uid: str) -> tuple[Body, ...]:
+        """Return the objects whose controller is the resource with that uid, and its Pods."""
+        seen = {body["metadata"]["uid"]: self._newest(body) for body in self._children.get(uid) or ()}
+        for written in self._written.values():
+            meta = written["metadata"]
+            if meta["uid"] not in seen and any(each["uid"] == uid for each in meta.get("ownerReferences", [])):
+                seen[meta["uid"]] = written
+        return tuple(body for each, body in sorted(seen.items()) if each not in self._deleted)
+
+    def referenced(self, body: Body) -> dict[Key, Body]:
+        """Return the resources `body` refers to, directly or through others."""
+        namespace = body["metadata"]["namespace"]
+        found: dict[Key, Body] = {}
+        pending = list(references(body))
+        while pending:
+            key = pending.pop()
+            if key in found:
+                continue
+            other = self.resource((key[0], namespace, key[1]))
+            if other is not None:
+                found[key] = other
+                pending.extend(references(other))
+        return found
+
+    def dependents(self, key: ResourceKey) -> set[ResourceKey]:
+        """Return the resources that refer to `key`, directly or through others: its news are theirs."""
+        found: set[ResourceKey] = set()
+        pending = [key]
+        while pending:
+            for other in self._dependents.get(pending.pop()) or ():
+                if other != key and other not in found:
+                    found.add(other)
+                    pending.append(other)
+        return found
+
+    def _newest(self, seen: Body) -> Body:
+        """Return the written body if it is newer than the one seen; resource versions of one server are ordered numbers."""
+        written = self._written.get(seen["metadata"]["uid"])
+        if written is None:
+            return seen
+        if int(seen["metadata"]["resourceVersion"]) >= int(written["metadata"]["resourceVersion"]):
+            del self._written[seen["metadata"]["uid"]]
+            return seen
+        return written

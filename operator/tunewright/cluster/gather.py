@@ -1,0 +1,99 @@
+"""gather: the World of one resource, from the cache, a few reads and the Pods' progress."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from tunewright.cluster.cache import Cache, ResourceKey
+from tunewright.cluster.progress_reader import ProgressReader
+from tunewright.cluster.transport import Transport
+from tunewright.contract.uris import Scheme
+from tunewright.reconcile.conditions import condition
+from tunewright.reconcile.references import locations
+from tunewright.reconcile.world import World
+
+Body = Mapping[str, Any]
+
+
+@dataclass
+class Foreign:
+    """Names that another owner was seen to hold, by the resource that wanted them."""
+
+    names: dict[ResourceKey, set[tuple[str, str, str]]] = field(default_factory=dict)
+
+    def add(self, key: ResourceKey, api_version: str, kind: str, name: str) -> None:
+        """Remember that `key` could not make an object."""
+        self.names.setdefault(key, set()).add((api_version, kind, name))
+
+
+async def gather(key: ResourceKey, body: Body, cache: Cache, transport: Transport, reader: ProgressReader, foreign: Foreign) -> World:
+    """Return what is known for the resource `body`; reads only what its next step can depend on."""
+    children = cache.children(body["metadata"]["uid"])
+    ended = condition(body.get("status", {}), "Succeeded")
+    if ended is not None and ended["status"] != "Unknown":
+        return World(children=children)
+    namespace = key[1]
+    claims, configmaps = await _places(body, namespace, transport)
+    return World(
+        children=children,
+        resources=cache.referenced(body),
+        claims=claims,
+        configmaps=configmaps,
+        foreign=await _still_foreign(key, body["metadata"]["uid"], transport, foreign),
+        progress=await reader.read(_running(children)),
+    )
+
+
+async def _places(body: Body, namespace: str, transport: Transport) -> tuple[dict[str, Body], dict[str, frozenset[str]]]:
+    """Look up the claims and ConfigMaps that the spec names."""
+    found = locations(body)
+    claim_names = sorted({each.root for each in found if each.scheme == Scheme.PVC})
+    configmap_names = sorted({each.root for each in found if each.scheme == Scheme.CONFIGMAP})
+    claims = await asyncio.gather(*(transport.get("v1", "PersistentVolumeClaim", namespace, name) for name in claim_names))
+    configmaps = await asyncio.gather(*(transport.get("v1", "ConfigMap", namespace, name) for name in configmap_names))
+    return (
+        {name: claim for name, claim in zip(claim_names, claims, strict=True) if claim is not None},
+        {
+            name: frozenset({*configmap.get("data", {}), *configmap.get("binaryData", {})})
+            for name, configmap in zip(configmap_names, configmaps, strict=True)
+            if configmap is not None
+        },
+    )
+
+
+async def _still_foreign(key: ResourceKey, uid: str, transport: Transport, foreign: Foreign) -> frozenset[tuple[str, str]]:
+    """Look again at the names that were taken; forget those that are free by now."""
+    taken = set()
+    for api_version, kind, name in sorted(foreign.names.get(key, ())):
+        holder = await transport.get(api_version, kind, key[1], name)
+        if holder is not None and not owned_by(holder, uid):
+            taken.add((api_version, kind, name))
+    if taken:
+        foreign.names[key] = taken
+    else:
+        foreign.names.pop(key, None)
+    return frozenset((kind, name) for _, kind, name in taken)
+
+
+def owned_by(body: Body, uid: str) -> bool:
+    """Return whether the resource with that uid controls the object."""
+    return any(each["uid"] == uid and each.get("controller") for each in body["metadata"].get("ownerReferences", []))
+
+
+def _running(children: tuple[Body, ...]) -> dict[str, str]:
+    """Return the address of every running Pod that serves progress, by uid."""
+
+    def is_serving(pod: Body) -> bool:
+        """Return whether a container of the Pod (not an init container) has the port."""
+        return any(port.get("name") == "progress" for container in pod["spec"].get("containers", []) for port in container.get("ports", []))
+
+    return {
+        pod["metadata"]["uid"]: pod["status"]["podIP"]
+        for pod in children
+        if pod["kind"] == "Pod"
+        and pod.get("status", {}).get("phase") == "Running"
+        and pod["status"].get("podIP")
+        and "deletionTimestamp" not in pod["metadata"]
+        and is_serving(pod)
+    }

@@ -1,0 +1,27 @@
+"""Kopf's settings: it watches, and writes nothing."""
+
+from typing import Final
+
+import kopf
+
+from tunewright.build.names import MANAGED_BY
+
+_WATCH_SECONDS: Final = 300
+"""A watch is renewed after so long: a half-open stream is noticed, and the list of it is served from the API server's cache."""
+
+CHILDREN: Final = (("", "v1", "pods"), ("", "v1", "persistentvolumeclaims"), ("", "v1", "services"), ("batch", "v1", "jobs"), ("apps", "v1", "deployments"))
+"""(group, version, plural) of what the operator makes, or what its Jobs and Deployments make; only those with our label are sent."""
+
+
+def configure(*, clusterwide: bool) -> kopf.OperatorSettings:
+    """Return the settings; in namespaced mode nothing cluster-wide is listed."""
+    settings = kopf.OperatorSettings()
+    settings.posting.enabled = False
+    settings.scanning.disabled = not clusterwide
+    settings.watching.server_timeout = _WATCH_SECONDS
+    settings.watching.client_timeout = _WATCH_SECONDS + 30
+    settings.watching.connect_timeout = 15
+    ours = ",".join(f"{key}={value}" for key, value in MANAGED_BY.items())
+    for resource in CHILDREN:
+        settings.watching.label_selectors[resource] = ours
+    return settings

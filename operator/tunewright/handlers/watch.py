@@ -1,0 +1,124 @@
+"""Kopf's handlers: indexes of what is seen, and keys into the work queue."""
+
+import asyncio
+from typing import Any, Final
+
+import kopf
+
+from tunewright.api import GROUP, VERSION
+from tunewright.api.common import Kind
+from tunewright.api.crd import DEFINITIONS
+from tunewright.build.names import KIND_LABEL, NAME_LABEL, OWNER_UID_LABEL
+from tunewright.build.settings import Settings
+from tunewright.cluster.cache import Cache, ResourceKey, trimmed
+from tunewright.cluster.gather import Foreign
+from tunewright.cluster.metrics import QUEUE_DEPTH, STALLED_SECONDS
+from tunewright.cluster.progress_reader import ProgressReader
+from tunewright.cluster.reconciler import Reconciler
+from tunewright.cluster.transport import Transport
+from tunewright.cluster.work_queue import WorkQueue
+from tunewright.handlers.configuration import CHILDREN
+from tunewright.reconcile.references import references
+
+_WORKERS: Final = 8
+
+
+class Runtime:
+    """The operator's parts that live as long as it does."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.queue: WorkQueue[ResourceKey] | None = None
+        self.cache: Cache | None = None
+        self._transport: Transport | None = None
+        self._reader = ProgressReader()
+        self._workers: list[asyncio.Task[None]] = []
+
+    async def start(self, resources: Any, children: Any, dependents: Any) -> None:
+        """Connect, and start the workers on Kopf's indexes."""
+        self.queue = WorkQueue()
+        self.cache = Cache(resources, children, dependents)
+        self._transport = await Transport.connect()
+        reconciler = Reconciler(self.cache, self._transport, self.settings, self._reader, Foreign())
+        self._workers = [asyncio.create_task(self.queue.work(reconciler.handle, reconciler.failed)) for _ in range(_WORKERS)]
+        QUEUE_DEPTH.set_function(lambda: len(self.queue or ()))
+        STALLED_SECONDS.set_function(self.stalled_seconds)
+
+    async def close(self) -> None:
+        """Stop the workers and close the connections."""
+        for worker in self._workers:
+            worker.cancel()
+        await asyncio.gather(*self._workers, return_exceptions=True)
+        await self._reader.close()
+        if self._transport is not None:
+            await self._transport.close()
+
+    def stalled_seconds(self) -> float:
+        """Return how long reconciling has been stuck; 0 before it began. A worker that has ended counts as stuck for good."""
+        if self.queue is None:
+            return 0.0
+        return float("inf") if any(worker.done() for worker in self._workers) else self.queue.stalled_seconds()
+
+    def resource_seen(self, key: ResourceKey, uid: str, *, gone: bool) -> None:
+        """Queue a resource of which something was seen, and those that refer to it."""
+        assert self.queue is not None
+        assert self.cache is not None
+        if gone:
+            self.cache.forget(uid)
+        self.queue.add(key)
+        for dependent in self.cache.dependents(key):
+            self.queue.add(dependent)
+
+    def child_seen(self, owner: ResourceKey, uid: str, *, gone: bool) -> None:
+        """Queue the resource one of whose objects was seen."""
+        assert self.queue is not None
+        assert self.cache is not None
+        if gone:
+            self.cache.forget(uid)
+            self._reader.forget(uid)
+        self.queue.add(owner)
+
+
+def register(registry: kopf.OperatorRegistry, runtime: Runtime) -> None:
+    """Register the handlers; none of them writes, so Kopf adds no finalizer and no annotation."""
+
+    @kopf.on.login(registry=registry)
+    async def login(**more: Any) -> kopf.ConnectionInfo | None:
+        # Tokens of service accounts are rotated: Kopf calls this again when one is refused.
+        return kopf.login_with_service_account(**more) or kopf.login_with_kubeconfig(**more)
+
+    @kopf.on.startup(registry=registry)
+    async def start(**indexes: Any) -> None:
+        await runtime.start(indexes["resources"], indexes["children"], indexes["dependents"])
+
+    async def resources(body: kopf.Body, **_: Any) -> dict[ResourceKey, dict[str, Any]]:
+        return {_key(body): trimmed(dict(body))}
+
+    async def dependents(body: kopf.Body, **_: Any) -> dict[ResourceKey, ResourceKey]:
+        kind, namespace, name = _key(body)
+        return {(other_kind, namespace, other_name): (kind, namespace, name) for other_kind, other_name in references(body)}
+
+    async def children(body: kopf.Body, **_: Any) -> dict[str, dict[str, Any]] | None:
+        uid = body["metadata"].get("labels", {}).get(OWNER_UID_LABEL)
+        return {uid: trimmed(dict(body))} if uid else None
+
+    async def resource_event(body: kopf.Body, type: str | None, **_: Any) -> None:
+        runtime.resource_seen(_key(body), body["metadata"]["uid"], gone=type == "DELETED")
+
+    async def child_event(body: kopf.Body, type: str | None, **_: Any) -> None:
+        labels = body["metadata"].get("labels", {})
+        if labels.get(KIND_LABEL) in list(Kind) and NAME_LABEL in labels:
+            runtime.child_seen((Kind(labels[KIND_LABEL]), body["metadata"]["namespace"], labels[NAME_LABEL]), body["metadata"]["uid"], gone=type == "DELETED")
+
+    for kind in DEFINITIONS:
+        kopf.index(GROUP, VERSION, kind.plural, id="resources", registry=registry)(resources)
+        kopf.index(GROUP, VERSION, kind.plural, id="dependents", registry=registry)(dependents)
+        kopf.on.event(GROUP, VERSION, kind.plural, registry=registry)(resource_event)
+    for group, version, plural in CHILDREN:
+        kopf.index(group, version, plural, id="children", registry=registry)(children)
+        kopf.on.event(group, version, plural, registry=registry)(child_event)
+
+
+def _key(body: kopf.Body) -> ResourceKey:
+    """Return the key of one of our resources."""
+    return Kind(body["kind"]), body["metadata"]["namespace"], body["metadata"]["name"]

@@ -1,0 +1,215 @@
+"""What the three kinds that end have in common: terminal is read first, one Job is brought to its end, one status is composed."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from tunewright.api import API_VERSION
+from tunewright.api.common import Storage
+from tunewright.api.schema import ApiModel
+from tunewright.build import Manifest
+from tunewright.build.jobs import claim
+from tunewright.build.names import claim_name
+from tunewright.build.settings import Settings
+from tunewright.contract.run_result import ArtifactRef
+from tunewright.reconcile.conditions import Fact, condition, transition_events, write_conditions
+from tunewright.reconcile.failures import WARNINGS
+from tunewright.reconcile.inputs import Blocked
+from tunewright.reconcile.plan import Delete, Plan
+from tunewright.reconcile.resource import Resource, parse_time, timestamp
+from tunewright.reconcile.stage import POLL_SECONDS, Stage, StageState, done_progress, observe, progress_status
+from tunewright.reconcile.world import Body, World
+
+RECHECK_SECONDS = 15.0
+"""How often something that sends no event (a claim, a ConfigMap, a name another object holds) is looked at again."""
+
+_QUIET = frozenset({"InputsReady", "DataPrepared", "ProgressReadable"})
+"""Conditions that `Succeeded` sums up: only their bad news is an event of its own."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One step of a bounded resource: the printed state, its conditions (`Succeeded` last), other fields of the status, and what to do."""
+
+    state: str
+    facts: tuple[Fact, ...]
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    create: tuple[Manifest, ...] = ()
+    update: tuple[Manifest, ...] = ()
+    delete: tuple[Delete, ...] = ()
+    requeue_after: float | None = None
+
+
+@dataclass(frozen=True)
+class Step:
+    """What `advance` makes of a Job: its printed state, the objects to write, and `result` once it has succeeded."""
+
+    state: str
+    stage: Stage
+    facts: tuple[Fact, ...]
+    fields: Mapping[str, Any]
+    create: tuple[Manifest, ...] = ()
+    update: tuple[Manifest, ...] = ()
+    delete: tuple[Delete, ...] = ()
+    requeue_after: float | None = None
+
+    def outcome(self, facts: tuple[Fact, ...], fields: Mapping[str, Any]) -> Outcome:
+        """Return the outcome with the conditions and fields that come before this stage's own."""
+        return Outcome(self.state, (*facts, *self.facts), {**fields, **self.fields}, self.create, self.update, self.delete, self.requeue_after)
+
+
+def after_end(resource: Resource[Any], now: datetime) -> Plan | None:
+    """Return the plan of a resource that has ended (only its time to live is left), or None while it has not."""
+    ended = condition(resource.status, "Succeeded")
+    if ended is None or ended["status"] == "Unknown":
+        return None
+    ttl = resource.spec.ttl_seconds_after_finished
+    completion = resource.status.get("completionTime")
+    if ttl is None or completion is None:
+        return Plan()
+    left = (parse_time(completion) + timedelta(seconds=ttl) - now).total_seconds()
+    if left > 0:
+        return Plan(requeue_after=left)
+    return Plan(delete=(Delete(API_VERSION, resource.kind, resource.name, resource.uid),))
+
+
+def blocked(inputs: Blocked) -> Outcome:
+    """Return the outcome of a resource that waits for an input."""
+    facts = (Fact("InputsReady", False, inputs.reason, inputs.message), Fact("Succeeded", None, inputs.reason, inputs.message))
+    return Outcome("Waiting", facts, requeue_after=RECHECK_SECONDS)
+
+
+def output_claim(resource: Resource[Any], storage: Storage, settings: Settings, world: World) -> tuple[Manifest, ...] | Blocked:
+    """Return the claim to make for a resource without an `output`, nothing if it is there, or who holds its name."""
+    name = claim_name(resource.kind, resource.name)
+    if resource.spec.output is not None or world.child("PersistentVolumeClaim", name) is not None:
+        return ()
+    return taken("PersistentVolumeClaim", name, world) or (claim(resource.owner, name, storage, settings),)
+
+
+def taken(kind: str, name: str, world: World) -> Blocked | None:
+    """Return the conflict with an object of that name that is not this resource's."""
+    if (kind, name) not in world.foreign:
+        return None
+    return Blocked("NameConflict", f"a {kind} named `{name}` exists that is not this resource's; delete it, or create this resource with another name")
+
+
+def advance(world: World, job: Manifest, running: str) -> Step:
+    """Bring one Job a step further. `running` is the printed state while it runs."""
+    name = job["metadata"]["name"]
+    suspend = bool(job["spec"].get("suspend"))
+    conflict = taken("Job", name, world)
+    if conflict is not None:
+        return Step("Waiting", Stage(StageState.PENDING), (Fact("Succeeded", None, conflict.reason, conflict.message),), {}, requeue_after=RECHECK_SECONDS)
+    stage = observe(world, name)
+    failures = {"failures": stage.failures} if stage.failures else {}
+    match stage.state:
+        case StageState.ABSENT if suspend:
+            # Nothing is made for a suspended resource: a Job that exists only to be suspended explains nothing.
+            return Step("Suspended", stage, (_suspended(),), failures)
+        case StageState.ABSENT:
+            return Step(running, stage, (Fact("Succeeded", None, running, f"the Job `{name}` is being made"),), failures, create=(job,))
+        case StageState.SUCCEEDED:
+            return Step(running, stage, (), failures)
+        case StageState.FAILED:
+            return Step("Failed", stage, (Fact("Succeeded", False, stage.reason, stage.message),), failures)
+        case StageState.RESULT_LOST:
+            assert stage.job is not None
+            message = f"the Pod of the Job `{name}` was deleted before its result was read; it runs again and finds what it published"
+            delete = Delete("batch/v1", "Job", name, stage.job["metadata"]["uid"])
+            return Step(running, stage, (Fact("Succeeded", None, "ResultLost", message),), failures, delete=(delete,))
+        case StageState.SUSPENDED if suspend:
+            return Step("Suspended", stage, (_suspended(),), failures)
+        case _:
+            return _active(stage, job, running, suspend, failures)
+
+
+def _active(stage: Stage, job: Manifest, running: str, suspend: bool, failures: Mapping[str, Any]) -> Step:
+    """Return the step of a Job that waits or runs, or whose `suspend` must change."""
+    update: tuple[Manifest, ...] = ()
+    assert stage.job is not None
+    if bool(stage.job["spec"].get("suspend")) != suspend:
+        update = (_set_suspend(stage.job, suspend),)
+    if suspend:
+        return Step("Suspended", stage, (_suspended(),), failures, update=update, requeue_after=POLL_SECONDS)
+    fields = dict(failures)
+    facts: tuple[Fact, ...] = ()
+    if stage.progress is not None:
+        fields["progress"] = progress_status(stage.progress)
+        facts = (Fact("ProgressReadable", True, "Answered", "the Pod answers with its progress"),)
+    elif stage.asked and stage.state == StageState.RUNNING:
+        facts = (Fact("ProgressReadable", False, "NoAnswer", "the Pod does not answer on its progress port; only the live figures are missing"),)
+    message = stage.message or f"the Job `{job['metadata']['name']}` is running"
+    reason = running if stage.state == StageState.RUNNING else stage.reason or running
+    return Step(running, stage, (*facts, Fact("Succeeded", None, reason, message)), fields, update=update, requeue_after=POLL_SECONDS)
+
+
+def with_claims(outcome: Outcome, claims: tuple[Manifest, ...]) -> Outcome:
+    """Return `outcome` with the claim made before the Job that mounts it."""
+    return replace(outcome, create=(*claims, *outcome.create))
+
+
+def succeeded(
+    step: Step,
+    resource: Resource[Any],
+    uri: str,
+    facts: tuple[Fact, ...],
+    fields: Mapping[str, Any],
+    message: str,
+    now: datetime,
+    /,
+    **figures: float | int | None,
+) -> Outcome:
+    """Return the outcome of a resource whose last Job has published its artifact at `uri`."""
+    assert step.stage.result is not None
+    assert step.stage.result.artifact is not None
+    artifact = artifact_status(step.stage.result.artifact, uri)
+    progress = done_progress(resource.status.get("progress", {}), timestamp(now), **figures)
+    done = Fact("Succeeded", True, "Succeeded", message)
+    return Outcome("Done", (*facts, done), {**fields, **step.fields, "artifact": artifact, "progress": progress})
+
+
+def artifact_status(artifact: ArtifactRef, uri: str) -> dict[str, Any]:
+    """Return an artifact as it stands in a status."""
+    return {"uri": uri, "digest": artifact.digest, "sizeBytes": artifact.size_bytes}
+
+
+def plan(resource: Resource[ApiModel], outcome: Outcome, now: datetime) -> Plan:
+    """Compose the plan: the status is whole, and nothing of the old one stays but times and what `fields` carries over."""
+    old = resource.status
+    status: dict[str, Any] = {
+        "observedGeneration": resource.generation,
+        "state": outcome.state,
+        "conditions": write_conditions(old, outcome.facts, resource.generation, now),
+        **{key: old[key] for key in ("progress",) if key in old},
+        **outcome.fields,
+    }
+    started = old.get("startTime") or (timestamp(now) if outcome.create else None)
+    if started:
+        status["startTime"] = started
+    last = outcome.facts[-1]
+    ended = last.type == "Succeeded" and last.status is not None
+    if ended:
+        status["completionTime"] = timestamp(now)
+    events = transition_events(old, (fact for fact in outcome.facts if fact.type not in _QUIET), WARNINGS)
+    requeue = outcome.requeue_after
+    if ended and requeue is None:
+        requeue = getattr(resource.spec, "ttl_seconds_after_finished", None)
+    return Plan(outcome.create, outcome.update, outcome.delete, status, events, requeue)
+
+
+def _suspended() -> Fact:
+    """Return the condition of a suspended resource."""
+    return Fact("Succeeded", None, "Suspended", "`suspend` is true; set it to false to go on from the newest checkpoint")
+
+
+def _set_suspend(job: Body, suspend: bool) -> Manifest:
+    """Return the server-side apply that changes a Job's `suspend` and nothing else of it."""
+    meta = job["metadata"]
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {"name": meta["name"], "namespace": meta["namespace"], "uid": meta["uid"]},
+        "spec": {"suspend": suspend},
+    }

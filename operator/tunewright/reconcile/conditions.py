@@ -1,0 +1,65 @@
+"""Conditions, and the events their changes are."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from tunewright.reconcile.plan import Event
+from tunewright.reconcile.resource import timestamp
+
+_MAX_MESSAGE: Final = 4096
+_EVENT_MESSAGE: Final = 1024
+
+
+@dataclass(frozen=True)
+class Fact:
+    """A condition before it has a time. `status` is True, False or, where it cannot be known yet, None."""
+
+    type: str
+    status: bool | None
+    reason: str
+    message: str
+
+    @property
+    def text(self) -> str:
+        """The status as the API spells it."""
+        return {True: "True", False: "False", None: "Unknown"}[self.status]
+
+
+def condition(status: Mapping[str, Any], type_: str) -> Mapping[str, Any] | None:
+    """Return the condition of a type from a status."""
+    return next((each for each in status.get("conditions", []) if each["type"] == type_), None)
+
+
+def is_true(status: Mapping[str, Any], type_: str) -> bool:
+    """Return whether a condition stands at True."""
+    found = condition(status, type_)
+    return found is not None and found["status"] == "True"
+
+
+def write_conditions(old: Mapping[str, Any], facts: Iterable[Fact], generation: int, now: datetime) -> list[dict[str, Any]]:
+    """Return `facts` as conditions; `lastTransitionTime` moves only when the status does."""
+    result = []
+    for fact in facts:
+        before = condition(old, fact.type)
+        same = before is not None and before["status"] == fact.text
+        result.append({
+            "type": fact.type,
+            "status": fact.text,
+            "reason": fact.reason,
+            "message": fact.message[:_MAX_MESSAGE],
+            "observedGeneration": generation,
+            "lastTransitionTime": before["lastTransitionTime"] if same and before else timestamp(now),
+        })  # fmt: skip
+    return result
+
+
+def transition_events(old: Mapping[str, Any], facts: Iterable[Fact], warnings: frozenset[str]) -> tuple[Event, ...]:
+    """Return an event for every condition whose status or reason changed; reasons in `warnings` are warnings."""
+    events = []
+    for fact in facts:
+        before = condition(old, fact.type)
+        if before is None or (before["status"], before["reason"]) != (fact.text, fact.reason):
+            events.append(Event("Warning" if fact.reason in warnings else "Normal", fact.reason, fact.message[:_EVENT_MESSAGE]))
+    return tuple(events)

@@ -1,0 +1,106 @@
+"""The cache: Kopf's indexes (here plain dicts), overlaid with what the operator wrote itself."""
+
+import pytest
+
+from tunewright.api.common import Kind
+from tunewright.cluster.cache import Cache, trimmed
+from tunewright.reconcile.stage import duration
+
+FTJ = (Kind.FINE_TUNE_JOB, "team", "bot")
+MERGE = (Kind.MODEL_MERGE, "team", "bot")
+EVAL = (Kind.EVALUATION, "team", "bot")
+
+
+def body(uid="u1", version=1, owner=None, **more):
+    meta = {"uid": uid, "resourceVersion": str(version), "namespace": "team", "name": uid}
+    if owner:
+        meta["ownerReferences"] = [{"uid": owner, "controller": True}]
+    return {"metadata": meta, **more}
+
+
+def cache(resources=None, children=None, dependents=None):
+    return Cache(resources if resources is not None else {}, children if children is not None else {}, dependents if dependents is not None else {})
+
+
+def test_what_was_written_is_seen_until_the_watch_has_caught_up():
+    resources = {FTJ: [body(version=1)]}
+    made = cache(resources)
+    made.wrote(body(version=5, status={"state": "Training"}))
+    assert made.resource(FTJ)["status"] == {"state": "Training"}
+    resources[FTJ] = [body(version=3)]
+    assert made.resource(FTJ)["metadata"]["resourceVersion"] == "5", "an event of an older write changes nothing"
+    resources[FTJ] = [body(version=10, status={"state": "Done"})]
+    assert made.resource(FTJ)["status"] == {"state": "Done"}
+
+
+def test_versions_are_numbers_not_text():
+    made = cache({FTJ: [body(version=9)]})
+    made.wrote(body(version=10))
+    assert made.resource(FTJ)["metadata"]["resourceVersion"] == "10"
+
+
+def test_a_written_resource_does_not_outlive_the_one_seen():
+    resources = {FTJ: [body()]}
+    made = cache(resources)
+    made.wrote(body(version=2))
+    del resources[FTJ]
+    assert made.resource(FTJ) is None
+
+
+def test_another_object_of_the_same_name_is_not_overlaid():
+    resources = {FTJ: [body("u1", 1)]}
+    made = cache(resources)
+    made.wrote(body("u1", 9))
+    resources[FTJ] = [body("u2", 3)]
+    assert made.resource(FTJ)["metadata"]["uid"] == "u2"
+
+
+def test_children_include_what_was_made_and_not_what_was_deleted():
+    children = {"u1": [body("c1", 1, "u1")]}
+    made = cache(children=children)
+    made.wrote(body("c2", 2, "u1"))
+    made.wrote(body("c3", 3, "somebody-else"))
+    assert [each["metadata"]["uid"] for each in made.children("u1")] == ["c1", "c2"]
+    made.deleted("c1")
+    assert [each["metadata"]["uid"] for each in made.children("u1")] == ["c2"]
+    children["u1"] = []
+    made.forget("c1")
+    made.forget("c2")
+    assert made.children("u1") == ()
+
+
+def test_managed_fields_are_not_kept():
+    seen = body()
+    seen["metadata"]["managedFields"] = [{}]
+    assert "managedFields" not in trimmed(seen)["metadata"]
+    made = cache({FTJ: [body()]})
+    made.wrote({**seen, "metadata": {**seen["metadata"], "resourceVersion": "2"}})
+    assert "managedFields" not in made.resource(FTJ)["metadata"]
+
+
+def test_references_are_followed_within_the_namespace_and_through_cycles():
+    def referring(uid, kind, name):
+        return body(uid, spec={"model": {"ref": {"kind": kind, "name": name}}})
+
+    resources = {
+        FTJ: [referring("f", "ModelMerge", "bot")],
+        MERGE: [referring("m", "FineTuneJob", "bot")],
+        (Kind.MODEL_MERGE, "other", "bot"): [body("other")],
+    }
+    found = cache(resources).referenced(referring("e", "FineTuneJob", "bot"))
+    assert {key: each["metadata"]["uid"] for key, each in found.items()} == {(Kind.FINE_TUNE_JOB, "bot"): "f", (Kind.MODEL_MERGE, "bot"): "m"}
+    assert cache(resources).referenced(referring("e", "FineTuneJob", "nobody")) == {}
+
+
+def test_dependents_are_found_through_others_and_cycles_end():
+    made = cache(dependents={FTJ: [MERGE], MERGE: [EVAL, FTJ], EVAL: []})
+    assert made.dependents(FTJ) == {MERGE, EVAL}
+    assert made.dependents(EVAL) == set()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "0s"), (119, "119s"), (120, "2m"), (7199, "119m"), (7200, "2h0m"), (7500, "2h5m"), (172799, "47h59m"), (172800, "2d0h"), (273600, "3d4h")],
+)
+def test_durations_as_kubectl_prints_them(seconds, text):
+    assert duration(seconds) == text

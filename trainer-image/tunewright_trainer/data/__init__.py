@@ -1,0 +1,1 @@
+"""From a file of rows to a checked, de-duplicated, formatted and split data set."""
