@@ -1,9 +1,12 @@
 """The demo's screen: applies the quickstart, shows its progress until all four resources are done, asks the served model a question.
 
 Usage: demo.py KUBECONFIG KUBECTL
+TUNEWRIGHT_DEMO_SVG=FILE writes a picture of it: the screen in the middle of the training, then the end (docs/demo.svg is one).
 """
 
+import io
 import json
+import os
 import subprocess
 import sys
 import time
@@ -77,6 +80,12 @@ def screen(found: dict[str, dict[str, Any]], started: float) -> Group:
     return Group(table, Text(), Text(message, "italic"))
 
 
+def in_the_middle(found: dict[str, dict[str, Any]]) -> bool:
+    """Return whether the training is half done, which makes the picture that says most."""
+    status = found.get("FineTuneJob", {}).get("status", {})
+    return status.get("state") == "Training" and status.get("progress", {}).get("percent", 0) >= 50
+
+
 def scores(console: Console, evaluation: dict[str, Any]) -> None:
     """Print the scores of the base and of the tuned model."""
     status = evaluation["status"]
@@ -91,8 +100,8 @@ def scores(console: Console, evaluation: dict[str, Any]) -> None:
     console.print(table)
 
 
-def ask(console: Console, kubectl: Kubectl) -> None:
-    """Ask the served model one held-out question with the openai client and print question and answer."""
+def ask(kubectl: Kubectl) -> tuple[str, str, str]:
+    """Ask the served model one held-out question with the openai client; return question, answer and the expected answer."""
     data = next(each for each in yaml.safe_load_all((QUICKSTART / "00-data.yaml").read_text()) if each["metadata"]["name"] == "quickstart-heldout")
     row = json.loads(data["data"]["heldout.jsonl"].splitlines()[0])
     question = f"{row['instruction']}\n\n{row['input']}"
@@ -100,56 +109,75 @@ def ask(console: Console, kubectl: Kubectl) -> None:
         client = OpenAI(base_url=f"http://127.0.0.1:{port}/v1", api_key="none")
         answer = client.chat.completions.create(model=NAME, messages=[{"role": "user", "content": question}], temperature=0, max_tokens=160)
     text = answer.choices[0].message.content or ""
-    console.print(
-        Text("A held-out question", "bold"),
-        Text(question, "grey70"),
-        Text("The served model's answer", "bold"),
-        Text(text, "green"),
-        Text("Expected", "bold"),
-        Text(row["output"], "grey70"),
-        sep="\n",
-    )
     json.loads(text)  # the tuned model answers with valid JSON; a traceback here is the demo failing
+    return question, text, row["output"]
+
+
+def follow(kubectl: Kubectl, console: Console, picture: Console) -> dict[str, dict[str, Any]]:
+    """Show the resources until they have ended, or can get no further; return them as they are then."""
+    started = time.monotonic()
+    found: dict[str, dict[str, Any]] = {}
+    pictured = False
+    with Live(console=console, refresh_per_second=2) as live:
+        while time.monotonic() - started < PATIENCE_SECONDS:
+            found = kubectl.resources()
+            live.update(screen(found, started))
+            if not pictured and in_the_middle(found):
+                picture.print(screen(found, started), Text())
+                pictured = True
+            if is_over(found):
+                break
+            time.sleep(2)
+    return found
+
+
+def is_over(found: dict[str, dict[str, Any]]) -> bool:
+    """Return whether nothing more will come: all done, one failed, or a verdict that keeps the model from being served."""
+    statuses = [found.get(kind, {}).get("status", {}) for _, kind in STAGES]
+    states = [status.get("state") for status in statuses]
+    return "Failed" in states or any(status.get("verdict") == "Failed" for status in statuses) or all(state in ENDED for state in states)
+
+
+def end(console: Console, table: str, evaluation: dict[str, Any], question: str, answer: str, expected: str) -> None:
+    """Print the resources as kubectl shows them, the scores, and the served model's answer."""
+    console.print(Text("$ kubectl get ftj,mmerge,tfeval,tfisvc", "bold"), Text(table), sep="\n")
+    scores(console, evaluation)
+    for title, text, colour in (
+        ("A held-out question", question, "grey70"),
+        ("The served model's answer", answer, "green"),
+        ("Expected", expected, "grey70"),
+    ):
+        console.print(Text(title, "bold"), Text(text, colour), sep="\n")
+
+
+FURTHER = f"""
+Look further:
+  export KUBECONFIG=$(make -s kubeconfig) PATH=$PATH:~/.cache/tunewright/bin/current
+  kubectl -n {NAMESPACE} describe finetunejob {NAME}
+  kubectl -n {NAMESPACE} logs job/{NAME}-train
+  kubectl explain finetunejob.spec.training
+  kubectl -n {NAMESPACE} port-forward service/{NAME} 8000
+  make cluster-down"""
 
 
 def main() -> int:
     """Run the demo; return the exit code."""
     kubectl = Kubectl(sys.argv[1], sys.argv[2])
-    console = Console()
-    kubectl(
-        "apply",
-        "--filename",
-        "-",
-        stdin=f"apiVersion: v1\nkind: Namespace\nmetadata:\n  name: {NAMESPACE}\n  labels: {{pod-security.kubernetes.io/enforce: restricted}}\n",
-    )
+    console, picture = Console(), Console(record=True, width=150, file=io.StringIO())
+    restricted = f"apiVersion: v1\nkind: Namespace\nmetadata:\n  name: {NAMESPACE}\n  labels: {{pod-security.kubernetes.io/enforce: restricted}}\n"
+    kubectl("apply", "--filename", "-", stdin=restricted)
     kubectl("apply", "--filename", str(QUICKSTART))
-    started = time.monotonic()
-    found: dict[str, dict[str, Any]] = {}
-    with Live(console=console, refresh_per_second=2) as live:
-        while time.monotonic() - started < PATIENCE_SECONDS:
-            found = kubectl.resources()
-            live.update(screen(found, started))
-            states = [found.get(kind, {}).get("status", {}).get("state") for _, kind in STAGES]
-            if "Failed" in states or all(state in ENDED for state in states):
-                break
-            time.sleep(2)
-    console.print(kubectl("get", "ftj,mmerge,tfeval,tfisvc"))
+    found = follow(kubectl, console, picture)
+    table = kubectl("get", "ftj,mmerge,tfeval,tfisvc")
     if [found[kind]["status"].get("state") for _, kind in STAGES] != ["Done", "Done", "Done", "Ready"]:
-        console.print(kubectl("describe", "ftj,mmerge,tfeval,tfisvc"))
+        console.print(Text(table), Text(kubectl("describe", "ftj,mmerge,tfeval,tfisvc")), sep="\n")
         return 1
-    scores(console, found["Evaluation"])
-    ask(console, kubectl)
-    console.print(
-        "\nLook further:",
-        "  export KUBECONFIG=$(make -s kubeconfig) PATH=$PATH:~/.cache/tunewright/bin/current",
-        f"  kubectl -n {NAMESPACE} describe finetunejob {NAME}",
-        f"  kubectl -n {NAMESPACE} logs job/{NAME}-train",
-        "  kubectl explain finetunejob.spec.training",
-        f"  kubectl -n {NAMESPACE} port-forward service/{NAME} 8000",
-        "  make cluster-down",
-        sep="\n",
-        highlight=False,
-    )
+    asked = ask(kubectl)
+    for each in (console, picture):
+        end(each, table, found["Evaluation"], *asked)
+    if path := os.environ.get("TUNEWRIGHT_DEMO_SVG"):
+        picture.save_svg(path, title="make demo")
+    console.print(FURTHER, highlight=False)
     return 0
 
 
