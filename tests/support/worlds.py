@@ -43,7 +43,7 @@ def ended(kind: str, name: str = "bot", *, succeeded: bool = True, reason: str =
         "type": "Succeeded", "status": "True" if succeeded else "False", "reason": reason, "message": message,
         "observedGeneration": 1, "lastTransitionTime": "2026-01-01T00:00:00Z",
     }  # fmt: skip
-    more: Body = {"state": "Done" if succeeded else "Failed", "completionTime": "2026-01-01T00:00:00Z"}
+    more: Body = {"state": "Done" if succeeded else "Failed", "completionTime": "2026-01-01T00:00:00Z", "observedGeneration": 1}
     if succeeded:
         suffix = {"FineTuneJob": "ftj/adapter", "ModelMerge": "merge/model", "Evaluation": "evaluate/answers"}[kind]
         letter = {"FineTuneJob": "a", "ModelMerge": "b", "Evaluation": "c"}[kind]

@@ -51,6 +51,15 @@ def download_hub_model(uri: str, location: Location, target: Path, weights: bool
     return target / location.path if location.path else target
 
 
+def pinned_uri(uri: str, location: Location) -> str:
+    """Return `uri` with the commit that its revision stands for now; raises RunError ModelNotFound or Denied."""
+    from huggingface_hub import HfApi
+
+    with _hub_errors(uri, "ModelNotFound"):
+        commit = HfApi().model_info(location.root, revision=location.revision).sha
+    return f"hf://{location.root}@{commit}" + (f"#{location.path}" if location.path else "")
+
+
 def download_hub_dataset(uri: str, location: Location, target: Path) -> Path:
     """Bring a data set's file (`#file`), or all its *.jsonl, to `target`; raises RunError DatasetNotFound or Denied."""
     from huggingface_hub import HfApi

@@ -10,7 +10,7 @@ from tunewright.contract.uris import Location, Scheme, parse_uri
 from tunewright_trainer.artifacts import digest_of_json, file_entries, read_manifest, verify
 from tunewright_trainer.environment import scratch
 from tunewright_trainer.errors import RunError
-from tunewright_trainer.hub import download_hub_dataset, download_hub_model
+from tunewright_trainer.hub import download_hub_dataset, download_hub_model, pinned_uri
 from tunewright_trainer.model_safety import check_adapter_directory, check_model_directory
 from tunewright_trainer.s3 import download_s3_dataset, download_s3_model
 
@@ -47,6 +47,14 @@ def resolve_tokenizer(source: Source) -> Path:
     if source.path is not None:
         check_model_directory(directory)
     return directory
+
+
+def pin(source: Source) -> Source:
+    """Return the source of a model with the commit in place of a branch or tag, which may move between the stages of one job."""
+    location = parse_uri(source.uri)
+    if source.path is not None or location.scheme != Scheme.HF:
+        return source
+    return source.model_copy(update={"uri": pinned_uri(source.uri, location)})
 
 
 def resolve_dataset(source: Source) -> Path:

@@ -186,6 +186,13 @@ class Artifact(ApiModel):
     size_bytes: int = Field(ge=0, description="sizeBytes of all files.")
 
 
+class ResolvedInput(ApiModel):
+    """An input as it was resolved when the work on it began; later changes of where it came from do not matter."""
+
+    uri: str = Field(max_length=1024, description="uri that was read; of a hub model with the commit that its revision stood for.")
+    digest: Digest | None = Field(None, description="digest (sha256) of its manifest, where a resource of this cluster made it.")
+
+
 class BoundedStatus(ApiModel):
     """What the status of every kind that ends has."""
 

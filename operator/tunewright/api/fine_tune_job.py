@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from tunewright.api.common import Artifact, BaseModelSource, BoundedStatus, DatasetSource, Output, ProgressStatus, Resources, Storage
+from tunewright.api.common import BaseModelSource, BoundedStatus, DatasetSource, Output, ProgressStatus, ResolvedInput, Resources, Storage
 from tunewright.api.schema import ApiModel, Digest, immutable
 
 ALL_PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
@@ -111,4 +111,4 @@ class FineTuneJobStatus(BoundedStatus):
     data: DataStatus | None = Field(None, description="data: counts of the prepared rows.")
     metrics: Metrics | None = Field(None, description="metrics of the finished training.")
     data_digest: Digest | None = Field(None, description="dataDigest of the prepared data.")
-    base: Artifact | None = Field(None, description="base model as it was resolved, where a ModelMerge made it.")
+    base: ResolvedInput | None = Field(None, description="base model as it was resolved when the data was prepared.")

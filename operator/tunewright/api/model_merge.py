@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from tunewright.api.common import AdapterSource, Artifact, BaseModelSource, BoundedStatus, CpuResources, Output, ProgressStatus, Storage
+from tunewright.api.common import AdapterSource, BaseModelSource, BoundedStatus, CpuResources, Output, ProgressStatus, ResolvedInput, Storage
 from tunewright.api.schema import ApiModel, cel, immutable
 
 
@@ -34,5 +34,5 @@ class ModelMergeStatus(BoundedStatus):
     """What the operator saw; recomputed each time."""
 
     progress: ProgressStatus | None = Field(None, description="progress of the merge.")
-    base: Artifact | None = Field(None, description="base model as it was resolved, where a ModelMerge made it.")
-    adapter: Artifact | None = Field(None, description="adapter as it was resolved, where a FineTuneJob made it.")
+    base: ResolvedInput | None = Field(None, description="base model as it was resolved when the merge began.")
+    adapter: ResolvedInput | None = Field(None, description="adapter as it was resolved when the merge began.")

@@ -7,7 +7,7 @@ from tunewright.api.evaluation import EvaluationSpec
 from tunewright.api.fine_tune_job import FineTuneJobSpec
 from tunewright.api.model_merge import ModelMergeSpec
 from tunewright.build import Manifest
-from tunewright.build.names import labels, metadata
+from tunewright.build.names import job_name, labels, metadata
 from tunewright.build.pods import trainer_pod
 from tunewright.build.resolved import ResolvedModel, ResolvedSource
 from tunewright.build.settings import Settings
@@ -53,7 +53,7 @@ def job(owner: Owner, stage: str, pod: Manifest, *, max_retries: int, suspend: b
     }
     if deadline_seconds is not None:
         spec["activeDeadlineSeconds"] = deadline_seconds
-    return {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata(owner, f"{owner.name}-{stage}", stage), "spec": spec}
+    return {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata(owner, job_name(owner.name, stage), stage), "spec": spec}
 
 
 def prepare_job(owner: Owner, spec: FineTuneJobSpec, model: ResolvedSource, dataset: ResolvedSource, output: str, settings: Settings) -> Manifest:

@@ -27,6 +27,11 @@ def claim_name(kind: Kind, name: str) -> str:
     return f"{name}-{_CLAIM_SUFFIX[kind]}"
 
 
+def job_name(name: str, stage: str) -> str:
+    """Return the name of the Job of one stage of a resource."""
+    return f"{name}-{stage}"
+
+
 def labels(owner: Owner, stage: str | None = None) -> dict[str, str]:
     """Return the labels of an object of `owner`; `stage` tells its Pods apart."""
     result = {**MANAGED_BY, OWNER_UID_LABEL: owner.uid, KIND_LABEL: owner.kind, NAME_LABEL: owner.name}

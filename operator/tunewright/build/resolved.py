@@ -14,18 +14,13 @@ class ResolvedSource:
 
     uri: str
     digest: str | None = None
-    size_bytes: int = 0
     secret_name: str | None = None
     lora_rank: int | None = None
 
     @classmethod
     def of_artifact(cls, artifact: Mapping[str, Any], lora_rank: int | None = None) -> "ResolvedSource":
         """Return the source that an artifact of a status is."""
-        return cls(uri=artifact["uri"], digest=artifact["digest"], size_bytes=artifact.get("sizeBytes", 0), lora_rank=lora_rank)
-
-    def artifact(self) -> dict[str, Any]:
-        """Return the artifact as it stands in a status; only for a source with a digest."""
-        return {"uri": self.uri, "digest": self.digest, "sizeBytes": self.size_bytes}
+        return cls(uri=artifact["uri"], digest=artifact["digest"], lora_rank=lora_rank)
 
     def source(self) -> Source:
         """Return what the trainer is told."""

@@ -63,13 +63,17 @@ class EvaluationScores(Wire):
 
 
 class RunResult(Wire):
-    """How a verb ended. `reason` is set unless it succeeded; `message` is a sentence for the user, with what to do."""
+    """How a verb ended. `reason` is set unless it succeeded; `message` is a sentence for the user, with what to do.
+
+    `model_uri` is the model as `prepare` resolved it: a revision such as `main` has become the commit it stood for.
+    """
 
     verb: Literal["prepare", "train", "merge", "evaluate", "fetch"]
     outcome: Literal["Succeeded", "Failed", "Stopped"]
     reason: FailureReason | None = None
     message: str = ""
     artifact: ArtifactRef | None = None
+    model_uri: str | None = None
     data: DataCounts | None = None
     train: TrainMetrics | None = None
     scores: EvaluationScores | None = None

@@ -13,12 +13,12 @@ from tunewright.build.jobs import claim
 from tunewright.build.names import claim_name
 from tunewright.build.settings import Settings
 from tunewright.contract.run_result import ArtifactRef
-from tunewright.reconcile.conditions import Fact, condition, transition_events, write_conditions
+from tunewright.reconcile.conditions import Fact, has_ended, transition_events, write_conditions
 from tunewright.reconcile.failures import WARNINGS
 from tunewright.reconcile.inputs import Blocked
 from tunewright.reconcile.plan import Delete, Plan
 from tunewright.reconcile.resource import Resource, parse_time, timestamp
-from tunewright.reconcile.stage import POLL_SECONDS, Stage, StageState, done_progress, observe, progress_status
+from tunewright.reconcile.stage import POLL_SECONDS, RETRY_SECONDS, Stage, StageState, done_progress, observe, progress_status
 from tunewright.reconcile.world import Body, World
 
 RECHECK_SECONDS = 15.0
@@ -61,16 +61,20 @@ class Step:
 
 def after_end(resource: Resource[Any], now: datetime) -> Plan | None:
     """Return the plan of a resource that has ended (only its time to live is left), or None while it has not."""
-    ended = condition(resource.status, "Succeeded")
-    if ended is None or ended["status"] == "Unknown":
+    if not has_ended(resource.status):
         return None
+    status = None
+    if resource.status.get("observedGeneration") != resource.generation:
+        # What can still be edited changes nothing of the end; the status says that the edit was seen.
+        seen = [{**each, "observedGeneration": resource.generation} for each in resource.status["conditions"]]
+        status = {**resource.status, "observedGeneration": resource.generation, "conditions": seen}
     ttl = resource.spec.ttl_seconds_after_finished
     completion = resource.status.get("completionTime")
     if ttl is None or completion is None:
-        return Plan()
+        return Plan(status=status)
     left = (parse_time(completion) + timedelta(seconds=ttl) - now).total_seconds()
     if left > 0:
-        return Plan(requeue_after=left)
+        return Plan(status=status, requeue_after=left)
     return Plan(delete=(Delete(API_VERSION, resource.kind, resource.name, resource.uid),))
 
 
@@ -95,10 +99,12 @@ def taken(kind: str, name: str, world: World) -> Blocked | None:
     return Blocked("NameConflict", f"a {kind} named `{name}` exists that is not this resource's; delete it, or create this resource with another name")
 
 
-def advance(world: World, job: Manifest, running: str) -> Step:
-    """Bring one Job a step further. `running` is the printed state while it runs."""
-    name = job["metadata"]["name"]
-    suspend = bool(job["spec"].get("suspend"))
+def advance(world: World, name: str, running: str, wanted: Manifest | None, *, suspend: bool = False) -> Step:
+    """Bring the Job `name` a step further. `running` is the printed state while it runs.
+
+    `wanted` is made while there is none, and not looked at afterwards: a Job that exists was told what its inputs were resolved to
+    when it was made, and nothing of it is written again but `suspend`.
+    """
     conflict = taken("Job", name, world)
     if conflict is not None:
         return Step("Waiting", Stage(StageState.PENDING), (Fact("Succeeded", None, conflict.reason, conflict.message),), {}, requeue_after=RECHECK_SECONDS)
@@ -109,7 +115,8 @@ def advance(world: World, job: Manifest, running: str) -> Step:
             # Nothing is made for a suspended resource: a Job that exists only to be suspended explains nothing.
             return Step("Suspended", stage, (_suspended(),), failures)
         case StageState.ABSENT:
-            return Step(running, stage, (Fact("Succeeded", None, running, f"the Job `{name}` is being made"),), failures, create=(job,))
+            assert wanted is not None
+            return Step(running, stage, (Fact("Succeeded", None, running, f"the Job `{name}` is being made"),), failures, create=(wanted,))
         case StageState.SUCCEEDED:
             return Step(running, stage, (), failures)
         case StageState.FAILED:
@@ -122,10 +129,10 @@ def advance(world: World, job: Manifest, running: str) -> Step:
         case StageState.SUSPENDED if suspend:
             return Step("Suspended", stage, (_suspended(),), failures)
         case _:
-            return _active(stage, job, running, suspend, failures)
+            return _active(stage, running, suspend, failures)
 
 
-def _active(stage: Stage, job: Manifest, running: str, suspend: bool, failures: Mapping[str, Any]) -> Step:
+def _active(stage: Stage, running: str, suspend: bool, failures: Mapping[str, Any]) -> Step:
     """Return the step of a Job that waits or runs, or whose `suspend` must change."""
     update: tuple[Manifest, ...] = ()
     assert stage.job is not None
@@ -140,9 +147,10 @@ def _active(stage: Stage, job: Manifest, running: str, suspend: bool, failures: 
         facts = (Fact("ProgressReadable", True, "Answered", "the Pod answers with its progress"),)
     elif stage.asked and stage.state == StageState.RUNNING:
         facts = (Fact("ProgressReadable", False, "NoAnswer", "the Pod does not answer on its progress port; only the live figures are missing"),)
-    message = stage.message or f"the Job `{job['metadata']['name']}` is running"
+    message = stage.message or f"the Job `{stage.job['metadata']['name']}` is running"
     reason = running if stage.state == StageState.RUNNING else stage.reason or running
-    return Step(running, stage, (*facts, Fact("Succeeded", None, reason, message)), fields, update=update, requeue_after=POLL_SECONDS)
+    again = RETRY_SECONDS if stage.asked and stage.progress is None else POLL_SECONDS
+    return Step(running, stage, (*facts, Fact("Succeeded", None, reason, message)), fields, update=update, requeue_after=again)
 
 
 def with_claims(outcome: Outcome, claims: tuple[Manifest, ...]) -> Outcome:

@@ -38,6 +38,12 @@ def is_true(status: Mapping[str, Any], type_: str) -> bool:
     return found is not None and found["status"] == "True"
 
 
+def has_ended(status: Mapping[str, Any]) -> bool:
+    """Return whether a resource of a kind that ends has succeeded or failed."""
+    found = condition(status, "Succeeded")
+    return found is not None and found["status"] != "Unknown"
+
+
 def write_conditions(old: Mapping[str, Any], facts: Iterable[Fact], generation: int, now: datetime) -> list[dict[str, Any]]:
     """Return `facts` as conditions; `lastTransitionTime` moves only when the status does."""
     result = []

@@ -7,16 +7,17 @@ from typing import Any
 
 from tunewright.api.fine_tune_job import FineTuneJobSpec
 from tunewright.build.jobs import ADAPTER, prepare_job, train_job
-from tunewright.build.resolved import ResolvedSource
+from tunewright.build.names import job_name
 from tunewright.build.settings import Settings
 from tunewright.build.volumes import join_uri
-from tunewright.contract.run_result import DataCounts
-from tunewright.reconcile.bounded import Outcome, advance, after_end, blocked, output_claim, plan, succeeded, with_claims
+from tunewright.contract.run_result import TrainMetrics
+from tunewright.reconcile.bounded import Outcome, Step, advance, after_end, blocked, output_claim, plan, succeeded, with_claims
 from tunewright.reconcile.conditions import Fact
-from tunewright.reconcile.inputs import Blocked, resolve_base, resolve_dataset, resolve_output
+from tunewright.reconcile.inputs import Blocked, frozen_base, output_uri, resolve_base, resolve_dataset, resolve_output
 from tunewright.reconcile.plan import Plan
 from tunewright.reconcile.resource import Resource
 from tunewright.reconcile.stage import StageState
+from tunewright.reconcile.told import resolved, run_spec
 from tunewright.reconcile.world import World
 
 
@@ -27,80 +28,105 @@ def reconcile_fine_tune_job(resource: Resource[FineTuneJobSpec], world: World, s
 
 def _next(resource: Resource[FineTuneJobSpec], world: World, settings: Settings, now: datetime) -> Outcome:
     """Return the next step of a job that has not ended."""
-    spec = resource.spec
-    output = resolve_output(spec.output, resource.kind, resource.name, world)
-    model = _model(resource, world)
-    # Once the rows are prepared, where they came from may go.
-    dataset = None if "dataDigest" in resource.status else resolve_dataset(spec.dataset, "train", world)
-    for each in (output, model, dataset):
-        if isinstance(each, Blocked):
-            return replace(blocked(each), fields=_frozen(resource))
-    assert isinstance(output, str)
-    assert isinstance(model, ResolvedSource)
-    claims = output_claim(resource, spec.storage, settings, world)
+    claims = output_claim(resource, resource.spec.storage, settings, world) if not resource.spec.suspend else ()
     if isinstance(claims, Blocked):
-        return blocked(claims)
-    if claims and spec.suspend:
-        claims = ()
+        return replace(blocked(claims), fields=_kept(resource))
+    kept = _kept(resource)
     ready = Fact("InputsReady", True, "Resolved", "model and data set are known")
-    kept = _kept(resource, model)
 
-    if isinstance(dataset, ResolvedSource):
-        step = advance(world, prepare_job(resource.owner, spec, model, dataset, output, settings), "Preparing")
+    if "dataDigest" not in kept:
+        step = _prepare(resource, world, settings)
+        if isinstance(step, Blocked):
+            return replace(blocked(step), fields=kept)
         if step.stage.state != StageState.SUCCEEDED:
             unprepared = Fact("DataPrepared", False if step.state == "Failed" else None, step.facts[-1].reason, step.facts[-1].message)
-            return with_claims(step.outcome((ready, unprepared), kept), claims)
-        result = step.stage.result
-        assert result is not None
-        assert result.artifact is not None
-        kept = {**kept, **({"data": _counts(result.data)} if result.data else {}), "dataDigest": result.artifact.digest}
+            return with_claims(step.outcome((ready, unprepared), {**kept, **_base(step)}), claims)
+        kept = {**kept, **_prepared(step)}
 
     prepared = Fact("DataPrepared", True, "Prepared", _data_message(kept.get("data", {})))
-    step = advance(world, train_job(resource.owner, spec, model, kept["dataDigest"], output, settings), "Training")
+    step = _train(resource, kept, world, settings)
+    if isinstance(step, Blocked):
+        return replace(blocked(step), fields=kept)
     if step.stage.state != StageState.SUCCEEDED:
         return with_claims(step.outcome((ready, prepared), kept), claims)
-    assert step.stage.result is not None
-    metrics = step.stage.result.train
-    fields = dict(kept)
-    message = "the adapter is published"
-    figures: dict[str, float | int | None] = {}
-    if metrics is not None:
-        fields["metrics"] = {key: value for key, value in metrics.model_dump(by_alias=True, exclude_none=True).items() if key not in ("step", "totalSteps")}
-        message = f"the adapter of step {metrics.best_step or metrics.step} is published" + (
-            f"; eval loss {metrics.eval_loss:.4f}" if metrics.eval_loss is not None else ""
-        )
-        figures = {
-            "step": metrics.step, "totalSteps": metrics.total_steps, "loss": round(metrics.loss, 4),
-            "evalLoss": round(metrics.eval_loss, 4) if metrics.eval_loss is not None else None,
-            "tokensPerSecond": round(metrics.tokens_per_second, 1) if metrics.tokens_per_second is not None else None,
-        }  # fmt: skip
-    return succeeded(step, resource, join_uri(output, ADAPTER), (ready, prepared), fields, message, now, **figures)
+    output = output_uri(resource.kind, resource.name, resource.spec.output)
+    metrics = step.stage.result.train if step.stage.result else None
+    message, fields, figures = _trained(metrics)
+    return succeeded(step, resource, join_uri(output, ADAPTER), (ready, prepared), {**kept, **fields}, message, now, **figures)
 
 
-def _model(resource: Resource[FineTuneJobSpec], world: World) -> ResolvedSource | Blocked:
-    """Resolve the base model, or take what was frozen when the job began: its ModelMerge may be gone by now."""
-    frozen = resource.status.get("base")
-    if frozen is not None:
-        return ResolvedSource.of_artifact(frozen)
-    return resolve_base(resource.spec.model, world)
+def _prepare(resource: Resource[FineTuneJobSpec], world: World, settings: Settings) -> Step | Blocked:
+    """Bring the CPU stage a step further; its inputs are resolved once, when its Job is made."""
+    spec, name = resource.spec, job_name(resource.name, "prepare")
+    wanted = None
+    if world.child("Job", name) is None:
+        output = resolve_output(spec.output, resource.kind, resource.name, world)
+        model = resolve_base(spec.model, world)
+        dataset = resolve_dataset(spec.dataset, "train", world)
+        if isinstance(output, Blocked):
+            return output
+        if isinstance(model, Blocked):
+            return model
+        if isinstance(dataset, Blocked):
+            return dataset
+        wanted = prepare_job(resource.owner, spec, model, dataset, output, settings)
+    return advance(world, name, "Preparing", wanted, suspend=spec.suspend)
 
 
-def _frozen(resource: Resource[FineTuneJobSpec]) -> dict[str, Any]:
-    """Return what the status holds of it already."""
+def _prepared(step: Step) -> dict[str, Any]:
+    """Return what the CPU stage found, and the base model as it was resolved: both stay, whatever comes of where they came from."""
+    result = step.stage.result
+    assert result is not None
+    assert result.artifact is not None
+    return {
+        **_base(step, result.model_uri),
+        **({"data": result.data.model_dump(by_alias=True)} if result.data else {}),
+        "dataDigest": result.artifact.digest,
+    }
+
+
+def _base(step: Step, pinned_uri: str | None = None) -> dict[str, Any]:
+    """Return the base model that the CPU stage was told, under the uri it pinned."""
+    base = resolved(run_spec(step.stage.job).get("model"))
+    return {"base": base | ({"uri": pinned_uri} if pinned_uri else {})} if base else {}
+
+
+def _train(resource: Resource[FineTuneJobSpec], kept: Mapping[str, Any], world: World, settings: Settings) -> Step | Blocked:
+    """Bring the training a step further, on the model and the rows that the CPU stage saw."""
+    spec, name = resource.spec, job_name(resource.name, "train")
+    wanted = None
+    if world.child("Job", name) is None:
+        output = resolve_output(spec.output, resource.kind, resource.name, world)
+        if isinstance(output, Blocked):
+            return output
+        model = frozen_base(kept, spec.model) or resolve_base(spec.model, world)
+        if isinstance(model, Blocked):
+            return model
+        wanted = train_job(resource.owner, spec, model, kept["dataDigest"], output, settings)
+    return advance(world, name, "Training", wanted, suspend=spec.suspend)
+
+
+def _trained(metrics: TrainMetrics | None) -> tuple[str, dict[str, Any], dict[str, float | int | None]]:
+    """Return the sentence, the status fields and the last figures of a finished training."""
+    if metrics is None:
+        return "the adapter is published", {}, {}
+    message = f"the adapter of step {metrics.best_step or metrics.step} is published"
+    if metrics.eval_loss is not None:
+        message += f"; eval loss {metrics.eval_loss:.4f}"
+    fields = {key: value for key, value in metrics.model_dump(by_alias=True, exclude_none=True).items() if key not in ("step", "totalSteps")}
+    figures: dict[str, float | int | None] = {
+        "step": metrics.step,
+        "totalSteps": metrics.total_steps,
+        "loss": round(metrics.loss, 4),
+        "evalLoss": None if metrics.eval_loss is None else round(metrics.eval_loss, 4),
+        "tokensPerSecond": None if metrics.tokens_per_second is None else round(metrics.tokens_per_second, 1),
+    }
+    return message, {"metrics": fields}, figures
+
+
+def _kept(resource: Resource[FineTuneJobSpec]) -> dict[str, Any]:
+    """Return the status fields that, once known, stay."""
     return {key: resource.status[key] for key in ("base", "data", "dataDigest", "failures") if key in resource.status}
-
-
-def _kept(resource: Resource[FineTuneJobSpec], model: ResolvedSource) -> dict[str, Any]:
-    """Return the status fields that, once known, stay: what the inputs were resolved to, and the prepared data."""
-    kept = _frozen(resource)
-    if model.digest is not None:
-        kept["base"] = model.artifact()
-    return kept
-
-
-def _counts(data: DataCounts) -> dict[str, Any]:
-    """Return the counts as they stand in the status."""
-    return data.model_dump(by_alias=True)
 
 
 def _data_message(data: Mapping[str, Any]) -> str:

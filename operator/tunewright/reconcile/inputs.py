@@ -1,5 +1,6 @@
 """Sources of a spec resolved against the world: to locations with digests, or to what is missing, by name."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -61,10 +62,14 @@ def resolve_any(source: AnyModelSource, world: World) -> ResolvedModel | Blocked
 def base_of_job(name: str, world: World) -> ResolvedSource | Blocked:
     """Resolve the base model a finished FineTuneJob trained on: what its status froze, or the location in its spec."""
     body = world.resources[Kind.FINE_TUNE_JOB, name]
-    frozen = body.get("status", {}).get("base")
-    if frozen:
-        return ResolvedSource.of_artifact(frozen)
-    return resolve_base(BaseModelSource.model_validate(body["spec"]["model"]), world)
+    source = BaseModelSource.model_validate(body["spec"]["model"])
+    return frozen_base(body.get("status", {}), source) or resolve_base(source, world)
+
+
+def frozen_base(status: Mapping[str, Any], source: BaseModelSource) -> ResolvedSource | None:
+    """Return the base model that the status of a FineTuneJob froze when its data was prepared, to be read with the credentials of its `source`."""
+    base = status.get("base")
+    return None if base is None else ResolvedSource(uri=base["uri"], digest=base.get("digest"), secret_name=source.secret_name)
 
 
 def resolve_dataset(source: DatasetSource, rows: Literal["train", "eval"], world: World) -> ResolvedSource | Blocked:
@@ -78,7 +83,7 @@ def resolve_dataset(source: DatasetSource, rows: Literal["train", "eval"], world
     digest = body.get("status", {}).get("dataDigest")
     if digest is None:
         return _unfinished(Kind.FINE_TUNE_JOB, name, body)
-    data = join_uri(output_uri(Kind.FINE_TUNE_JOB, name, body["spec"].get("output")), "data")
+    data = join_uri(output_uri(Kind.FINE_TUNE_JOB, name, _output(body)), "data")
     return ResolvedSource(uri=join_uri(data, f"{rows}.jsonl"), digest=digest)
 
 
@@ -88,12 +93,12 @@ def resolve_output(output: Output | None, kind: Kind, name: str, world: World) -
         missing = _missing_place(output.uri, world)
         if missing is not None:
             return missing
-    return output_uri(kind, name, output.model_dump() if output else None)
+    return output_uri(kind, name, output)
 
 
-def output_uri(kind: Kind, name: str, output: dict[str, Any] | None) -> str:
+def output_uri(kind: Kind, name: str, output: Output | None) -> str:
     """Return the location below which a resource publishes."""
-    return str(output["uri"]).rstrip("/") if output else f"pvc://{claim_name(kind, name)}"
+    return output.uri.rstrip("/") if output else f"pvc://{claim_name(kind, name)}"
 
 
 def _located(uri: str | None, secret_name: str | None, world: World) -> ResolvedSource | Blocked:
@@ -147,6 +152,12 @@ def _unfinished(kind: Kind, name: str, body: Body) -> Blocked:
     if found is not None and found["status"] == "False":
         return Blocked("InputFailed", f"{kind} `{name}` failed ({found['reason']}): {found['message']}")
     return Blocked(f"WaitingFor{kind}", f"waiting for {kind} `{name}`, which is {status.get('state', 'Pending')}")
+
+
+def _output(body: Body) -> Output | None:
+    """Return the `output` of a resource that is only seen raw."""
+    output = body["spec"].get("output")
+    return Output.model_validate(output) if output else None
 
 
 def _rank(name: str, world: World) -> int | None:

@@ -5,17 +5,20 @@ from typing import Any
 
 from tunewright.api.common import Kind
 from tunewright.api.model_merge import ModelMergeSpec
+from tunewright.build import Manifest
 from tunewright.build.jobs import MODEL, merge_job
-from tunewright.build.resolved import ResolvedModel, ResolvedSource
+from tunewright.build.names import job_name
+from tunewright.build.resolved import ResolvedModel
 from tunewright.build.settings import Settings
 from tunewright.build.volumes import join_uri
 from tunewright.reconcile.bounded import Outcome, advance, after_end, blocked, output_claim, plan, succeeded, with_claims
 from tunewright.reconcile.conditions import Fact
-from tunewright.reconcile.inputs import Blocked, base_of_job, resolve_adapter, resolve_base, resolve_output
+from tunewright.reconcile.inputs import Blocked, base_of_job, output_uri, resolve_adapter, resolve_base, resolve_output
 from tunewright.reconcile.plan import Plan
 from tunewright.reconcile.resource import Resource
 from tunewright.reconcile.stage import StageState
-from tunewright.reconcile.world import World
+from tunewright.reconcile.told import resolved, run_spec
+from tunewright.reconcile.world import Body, World
 
 
 def reconcile_model_merge(resource: Resource[ModelMergeSpec], world: World, settings: Settings, now: datetime) -> Plan:
@@ -26,22 +29,30 @@ def reconcile_model_merge(resource: Resource[ModelMergeSpec], world: World, sett
 def _next(resource: Resource[ModelMergeSpec], world: World, settings: Settings, now: datetime) -> Outcome:
     """Return the next step of a merge that has not ended."""
     spec = resource.spec
-    output = resolve_output(spec.output, resource.kind, resource.name, world)
-    if isinstance(output, Blocked):
-        return blocked(output)
-    model = _model(spec, world)
-    if isinstance(model, Blocked):
-        return blocked(model)
+    name = job_name(resource.name, "merge")
+    job = world.child("Job", name) or _wanted(resource, world, settings)
+    if isinstance(job, Blocked):
+        return blocked(job)
     claims = output_claim(resource, spec.storage, settings, world)
     if isinstance(claims, Blocked):
         return blocked(claims)
     ready = Fact("InputsReady", True, "Resolved", "adapter and base model are known")
-    fields = _inputs(model)
-    step = advance(world, merge_job(resource.owner, spec, model, output, settings), "Merging")
+    fields = _inputs(job)
+    step = advance(world, name, "Merging", dict(job))
     if step.stage.state != StageState.SUCCEEDED:
         return with_claims(step.outcome((ready,), fields), claims)
     assert step.stage.result is not None
+    output = output_uri(resource.kind, resource.name, spec.output)
     return succeeded(step, resource, join_uri(output, MODEL), (ready,), fields, step.stage.result.message or "the merged model is published", now)
+
+
+def _wanted(resource: Resource[ModelMergeSpec], world: World, settings: Settings) -> Manifest | Blocked:
+    """Return the Job to make: only here are the inputs resolved."""
+    output = resolve_output(resource.spec.output, resource.kind, resource.name, world)
+    if isinstance(output, Blocked):
+        return output
+    model = _model(resource.spec, world)
+    return model if isinstance(model, Blocked) else merge_job(resource.owner, resource.spec, model, output, settings)
 
 
 def _model(spec: ModelMergeSpec, world: World) -> ResolvedModel | Blocked:
@@ -58,11 +69,8 @@ def _model(spec: ModelMergeSpec, world: World) -> ResolvedModel | Blocked:
     return base if isinstance(base, Blocked) else ResolvedModel(base, adapter)
 
 
-def _inputs(model: ResolvedModel) -> dict[str, Any]:
-    """Return the inputs that resources of this cluster made, as they stand in the status."""
-    named: dict[str, ResolvedSource | None] = {"base": model.base, "adapter": model.adapter}
-    return {
-        name: {"uri": each.uri, "digest": each.digest, "sizeBytes": each.size_bytes}
-        for name, each in named.items()
-        if each is not None and each.digest is not None
-    }
+def _inputs(job: Body) -> dict[str, Any]:
+    """Return what the Job was told to merge, as it stands in the status."""
+    model = run_spec(job).get("model", {})
+    found = {name: resolved(model.get(name)) for name in ("base", "adapter")}
+    return {name: source for name, source in found.items() if source}

@@ -32,7 +32,8 @@ def reconcile(body: Mapping[str, Any], world: World, settings: Settings, now: da
     if resource.deleting:
         # Garbage collection follows the owner references; there is nothing to do and no finalizer to take off.
         return Plan()
-    cycle = blocked_by_cycle(resource.kind, resource.name, body, world)
+    # A Job that exists needs nobody any more, whatever was made since of the resources it once waited for.
+    cycle = blocked_by_cycle(resource.kind, resource.name, body, world) if not world.of_kind("Job") else None
     if cycle is not None and resource.kind != Kind.INFERENCE_SERVICE:
         return after_end(resource, now) or plan(resource, blocked(cycle), now)
     return RECONCILERS[resource.kind](resource, world, settings, now)

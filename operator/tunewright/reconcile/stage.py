@@ -10,8 +10,11 @@ from tunewright.contract.run_result import RunResult
 from tunewright.reconcile.failures import classify_job, classify_pod, run_result, waiting
 from tunewright.reconcile.world import Body, World
 
-POLL_SECONDS: Final = 10.0
+POLL_SECONDS: Final = 8.0
 """How often a running Pod is asked for its progress; the status promises a reading every 15 s."""
+
+RETRY_SECONDS: Final = 2.0
+"""When a Pod that did not answer is asked again: with the reader's patience of 3 s, one miss in a row still keeps the promise."""
 
 
 class StageState(Enum):
@@ -102,6 +105,7 @@ def done_progress(last: Mapping[str, Any], time: str, **figures: float | int | N
     kept = {key: value for key, value in last.items() if key not in ("etaSeconds", "etaText")}
     return {
         **kept,
+        **({"step": kept["totalSteps"]} if "totalSteps" in kept else {}),
         "phase": "Done",
         "percent": 100,
         "percentText": "100%",

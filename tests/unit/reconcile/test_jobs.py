@@ -88,7 +88,7 @@ def test_a_running_pod_shows_its_progress(kind):
     }  # fmt: skip
     assert condition(told.status, "ProgressReadable")["status"] == "True"
     assert total(told)["status"] == "Unknown"
-    assert plan.requeue_after == 10
+    assert plan.requeue_after == 8
 
 
 def test_a_reading_never_invents_a_number():
@@ -274,10 +274,37 @@ def test_a_finished_training():
 
 
 def test_a_finished_merge():
-    told = story("ModelMerge", *done("bot-merge", "merge"))
+    told = Story(resource("ModelMerge"), world(resources=inputs("ModelMerge")))
+    told.settle()
+    told.seen = replace(told.seen, children=finished(told.seen, "bot-merge", "merge"))
     check(told, "True", "Succeeded")
     assert told.status["artifact"] == {"uri": "pvc://bot-merge/model", "digest": digest("b"), "sizeBytes": 10}
     assert told.status["adapter"]["digest"] == digest("a")
+
+
+def finished(seen, name, verb):
+    """Return the children after the Job the operator made has completed: as it was written, with the end's status and the Pod's result."""
+    completed, ran = done(name, verb)
+    return (*({**each, "status": completed["status"]} if each["kind"] == "Job" else each for each in seen.children), ran_by(ran, seen, name))
+
+
+def ran_by(ran, seen, name):
+    return {**ran, "metadata": {**ran["metadata"], "ownerReferences": [{"uid": seen.child("Job", name)["metadata"]["uid"]}]}}
+
+
+def test_thresholds_edited_after_the_end_are_judged_on_the_scores_there_are():
+    told = story("Evaluation", *done("bot-evaluate", "evaluate"), baseline={"uri": "hf://org/other"}, thresholds=[{"metric": "ExactMatch", "minimumGain": 0.6}])
+    told.settle()
+    assert (told.status["verdict"], told.status["score"]) == ("Failed", 0.9)
+    before = told.status
+    told.body = {**told.body, "metadata": {**told.body["metadata"], "generation": 2}}
+    told.body["spec"] = {**told.body["spec"], "thresholds": [{"metric": "FormatCompliance", "minimum": 0.5}]}
+    told.settle()
+    assert (told.status["verdict"], told.status["metric"], told.status["score"]) == ("Passed", "FormatCompliance", 1.0)
+    assert condition(told.status, "Passed")["status"] == "True"
+    assert "verdict Passed" in condition(told.status, "Succeeded")["message"]
+    assert (told.status["scores"], told.status["completionTime"], told.status["state"]) == (before["scores"], before["completionTime"], "Done")
+    assert told.made == []
 
 
 def test_a_finished_evaluation():
@@ -296,6 +323,17 @@ def test_an_end_is_never_undone(kind, succeeded):
     name = f"bot-{KINDS[kind][0]}"
     for seen in (world(configmaps={}), world(job(name)), world(job(name, **ends("Failed"))), world(foreign=frozenset({("Job", name)}))):
         assert reconcile(body, seen, SETTINGS, NOW) == Plan()
+
+
+@every_kind
+def test_an_edit_after_the_end_is_seen_and_changes_nothing_of_it(kind):
+    body = ended(kind)
+    body["metadata"]["generation"] = 2
+    body["spec"]["ttlSecondsAfterFinished"] = 10**6
+    written = reconcile(body, world(), SETTINGS, NOW).status
+    assert written["observedGeneration"] == condition(written, "Succeeded")["observedGeneration"] == 2
+    assert {**body["status"], "observedGeneration": 2, "conditions": written["conditions"]} == written
+    assert reconcile({**body, "status": written}, world(), SETTINGS, NOW).status is None
 
 
 @every_kind

@@ -10,7 +10,7 @@ from tunewright.reconcile.evaluation import judge, score_table
 
 def verdict(thresholds, model, baseline=None):
     spec = EvaluationSpec.model_validate({"model": {"uri": "hf://o/m"}, "dataset": {"uri": "hf://datasets/o/d"}, "thresholds": thresholds})
-    return judge(spec, EvaluationScores(model=(model,), baseline=(baseline,) if baseline else ()))
+    return judge(spec, score_table(EvaluationScores(model=(model,), baseline=(baseline,) if baseline else ()))[0])
 
 
 @pytest.mark.parametrize(

@@ -5,10 +5,12 @@ import threading
 
 import pytest
 
+from tunewright.contract.run_spec import Source
 from tunewright.contract.uris import parse_uri
 from tunewright_trainer import hub
 from tunewright_trainer.errors import RunError
-from tunewright_trainer.hub_mirror import make_server, reply_to
+from tunewright_trainer.hub_mirror import find_repository, make_server, reply_to
+from tunewright_trainer.locate import pin
 
 SHA = "0123456789abcdef0123456789abcdef01234567"
 
@@ -118,6 +120,15 @@ def test_the_real_client_downloads_a_model(client, root, tmp_path):
     assert (target / "model.safetensors").read_bytes() == (root / "acme" / "tiny" / "model.safetensors").read_bytes()
     assert not any(path.is_symlink() for path in target.iterdir())
     assert seen[-1] == (10265, 10265)
+
+
+def test_a_branch_is_pinned_to_its_commit(client, root):
+    commit = find_repository(root, "models", "acme/tiny").commit("main")
+    pinned = pin(Source(uri="hf://acme/tiny@main"))
+    assert pinned.uri == f"hf://acme/tiny@{commit}"
+    assert pin(pinned) == pinned
+    mounted = Source(uri="pvc://models/tiny", path="/volumes/models/tiny")
+    assert pin(mounted) == mounted
 
 
 def test_the_real_client_downloads_data(client, tmp_path):

@@ -16,7 +16,7 @@ from tunewright_trainer.data.rows import RowError
 from tunewright_trainer.data.split import split
 from tunewright_trainer.data.template import ChatTemplate, load_tokenizer
 from tunewright_trainer.errors import RunError
-from tunewright_trainer.locate import resolve_dataset, resolve_tokenizer
+from tunewright_trainer.locate import pin, resolve_dataset, resolve_tokenizer
 from tunewright_trainer.log import log
 from tunewright_trainer.progress import ProgressBoard, share
 from tunewright_trainer.versions import inputs_digest, versions
@@ -39,14 +39,15 @@ def run_prepare(spec: PrepareSpec, board: ProgressBoard) -> RunResult:
     """Prepare the data set of `spec` and publish it at `output_dir`; the same data and parameters again are answered from there."""
     board.phase("Loading", 0)
     data = resolve_dataset(spec.dataset)
-    model = resolve_tokenizer(spec.model)
+    pinned = pin(spec.model)
+    model = resolve_tokenizer(pinned)
     output = Path(spec.output_dir)
     inputs = _inputs(spec, data, model)
     published = find_published(output, spec.owner, inputs)
     if published is not None:
         log(f"{output} holds this data set already")
         counts = DataCounts.model_validate(json.loads((output / REPORT_FILE).read_bytes())["counts"])
-        return _succeeded(counts, reference(output, published))
+        return _succeeded(counts, reference(output, published), pinned.uri)
     prepared = prepare_rows(data, ChatTemplate(load_tokenizer(model)), spec, board)
     board.phase("Saving", 95)
     with staging(output) as directory:
@@ -56,9 +57,9 @@ def run_prepare(spec: PrepareSpec, board: ProgressBoard) -> RunResult:
         report = build_report(prepared.counts, prepared.problems, prepared.too_long, lengths, spec.max_length)
         (directory / REPORT_FILE).write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
         made_with = {INPUTS_KEY: inputs, "dataset": spec.dataset.uri, "seed": str(spec.seed), **versions("transformers")}
-        provenance = Provenance("Dataset", spec.owner, made_with, base_uri=spec.model.uri, base_digest=spec.model.digest)
+        provenance = Provenance("Dataset", spec.owner, made_with, base_uri=pinned.uri, base_digest=spec.model.digest)
         artifact = publish(directory, output, provenance)
-    return _succeeded(prepared.counts, artifact)
+    return _succeeded(prepared.counts, artifact, pinned.uri)
 
 
 def prepare_rows(data: Path, template: ChatTemplate, spec: PrepareSpec, board: ProgressBoard) -> Prepared:
@@ -139,11 +140,11 @@ def _inputs(spec: PrepareSpec, data: Path, model: Path) -> str:
     return inputs_digest(spec, data=files, tokenizer=tokenizer)
 
 
-def _succeeded(counts: DataCounts, artifact: ArtifactRef) -> RunResult:
+def _succeeded(counts: DataCounts, artifact: ArtifactRef, model_uri: str) -> RunResult:
     left_out = ((counts.invalid, "invalid"), (counts.duplicates, "duplicate"), (counts.too_long, "too long"))
     dropped = ", ".join(f"{count} {name}" for count, name in left_out if count)
     message = f"{counts.train} rows for training, {counts.evaluation} for evaluation" + (f"; left out: {dropped}" if dropped else "")
-    return RunResult(verb="prepare", outcome="Succeeded", message=message, artifact=artifact, data=counts)
+    return RunResult(verb="prepare", outcome="Succeeded", message=message, artifact=artifact, model_uri=model_uri, data=counts)
 
 
 def first_rows(path: Path, limit: int | None) -> list[Located]:
