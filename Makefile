@@ -19,7 +19,7 @@ demo: ## From a bare machine to a tuned model answering in a cluster.
 	@hack/demo/run
 
 .PHONY: test
-test: lint verify ## Everything: lint, types, import rules, unit, API and end-to-end tests.
+test: lint verify ## Everything: lint, types, import rules, unit, trainer, API and end-to-end tests.
 	@hack/test
 
 .PHONY: lint
@@ -32,6 +32,11 @@ lint: python ## ruff, mypy --strict and the import rules.
 .PHONY: unit
 unit: python ## Unit tests: pure code, no cluster.
 	pytest -q -n 2 tests/unit
+
+.PHONY: trainer
+trainer: python ## Trainer tests with real models, inside the trainer's image.
+	hack/bootstrap.sh host
+	hack/images/test-trainer
 
 .PHONY: api
 api: python ## API tests: a real kube-apiserver and etcd.
