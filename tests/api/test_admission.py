@@ -54,6 +54,9 @@ REFUSED = {
         resource("Evaluation", thresholds=[{"metric": "ExactMatch", "minimum": 0.1}, {"metric": "ExactMatch", "minimum": 0.2}]), ["spec.thresholds[1]", "Duplicate value"],
     ),
     "two adapters of one name": (resource("InferenceService", adapters=[{"name": "a", **HUB}, {"name": "a", **HUB}]), ["spec.adapters[1]", "Duplicate value"]),
+    "adapter named as the service": (resource("InferenceService", adapters=[{"name": "bot", **HUB}]), ["must have another name than the resource"]),
+    "several GPUs to train on": (resource("FineTuneJob", resources={"gpus": 2}), ["spec", "`resources.gpus` must be 0 or 1"]),
+    "several GPUs to score on": (resource("Evaluation", resources={"gpus": 8}), ["spec", "`resources.gpus` must be 0 or 1"]),
     "negative replicas": (resource("InferenceService", replicas=-1), ["spec.replicas", "greater than or equal to 0"]),
     "memory that is no quantity": (resource("FineTuneJob", resources={"memory": "lots"}), ["spec.resources.memory"]),
 }  # fmt: skip

@@ -133,6 +133,10 @@ class Resources(CpuResources):
     gpus: int = Field(1, ge=0, le=16, description="gpus (`nvidia.com/gpu`) of each Pod; 0 runs on CPU.")
 
 
+ONE_GPU = ("!has(self.resources) || self.resources.gpus <= 1", "`resources.gpus` must be 0 or 1: several GPUs are used by an InferenceService only")
+"""The rule of the kinds whose Job runs on one GPU: more would be paid for and lie idle."""
+
+
 class Storage(ApiModel):
     """The volume the operator makes for the results when `output` is absent."""
 
@@ -184,6 +188,7 @@ class Artifact(ApiModel):
     uri: str = Field(max_length=1024, description="uri of the directory.")
     digest: Digest = Field(description="digest (sha256) of the directory's manifest; consumers verify it.")
     size_bytes: int = Field(ge=0, description="sizeBytes of all files.")
+    size_text: str | None = Field(None, max_length=16, description="sizeText is `sizeBytes` as printed by `kubectl get`.")
 
 
 class ResolvedInput(ApiModel):

@@ -41,6 +41,8 @@ class KindDefinition:
     spec: type[ApiModel]
     status: type[ApiModel]
     columns: tuple[Column, ...]
+    rules: tuple[tuple[str, str], ...] = ()
+    """CEL rules over the whole resource: what a rule of the spec cannot see is its name."""
 
 
 _STATE: Final = Column("State", ".status.state")
@@ -66,7 +68,7 @@ DEFINITIONS: Final = (
         Kind.MODEL_MERGE, "modelmerges", "mmerge",
         "ModelMerge folds an adapter into its base model and publishes a model directory that can be served.",
         ModelMergeSpec, ModelMergeStatus,
-        (_STATE, _PROGRESS, Column("Size", ".status.artifact.sizeBytes", "integer"), _AGE,
+        (_STATE, _PROGRESS, Column("Size", ".status.artifact.sizeText"), _AGE,
          Column("Reason", '.status.conditions[?(@.type=="Succeeded")].reason', wide=True)),
     ),
     KindDefinition(
@@ -96,6 +98,10 @@ DEFINITIONS: Final = (
             Column("Digest", ".status.modelDigest", wide=True),
             Column("Reason", '.status.conditions[?(@.type=="Ready")].reason', wide=True),
         ),
+        ((
+            "!has(self.spec.adapters) || self.spec.adapters.all(a, a.name != self.metadata.name)",
+            "an adapter in `spec.adapters` must have another name than the resource: clients tell them apart by it",
+        ),),
     ),
 )  # fmt: skip
 
@@ -129,6 +135,7 @@ def crd(kind: KindDefinition) -> Schema:
                 "self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",
                 "`metadata.name` must be lowercase letters, digits and `-`, begin with a letter and not end with `-`",
             ),
+            *kind.rules,
         ),
     }
     return {

@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from tunewright.api.common import AnyModelSource, BoundedStatus, DatasetSource, Output, ProgressStatus, Resources, Storage
+from tunewright.api.common import ONE_GPU, AnyModelSource, BoundedStatus, DatasetSource, Output, ProgressStatus, Resources, Storage
 from tunewright.api.schema import ApiModel, Digest, Score01, cel, immutable
 
 
@@ -41,6 +41,7 @@ class EvaluationSpec(ApiModel):
         **ApiModel.model_config,
         "json_schema_extra": cel(
             ("has(self.baseline) || !has(self.thresholds) || self.thresholds.all(t, !has(t.minimumGain))", "`minimumGain` needs a `baseline` to compare with"),
+            ONE_GPU,
         ),
     }
     model: AnyModelSource = Field(description="model to score.", json_schema_extra=immutable("model"))

@@ -4,8 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from tunewright.api.common import BaseModelSource, BoundedStatus, DatasetSource, Output, ProgressStatus, ResolvedInput, Resources, Storage
-from tunewright.api.schema import ApiModel, Digest, immutable
+from tunewright.api.common import ONE_GPU, BaseModelSource, BoundedStatus, DatasetSource, Output, ProgressStatus, ResolvedInput, Resources, Storage
+from tunewright.api.schema import ApiModel, Digest, cel, immutable
 
 ALL_PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 ModuleName = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z_][A-Za-z0-9_.]*$")]
@@ -56,6 +56,7 @@ class Training(ApiModel):
 class FineTuneJobSpec(ApiModel):
     """What to train, on what, and how. The defaults are a good LoRA run."""
 
+    model_config = {**ApiModel.model_config, "json_schema_extra": cel(ONE_GPU)}
     model: BaseModelSource = Field(description="model to tune.", json_schema_extra=immutable("model"))
     dataset: DatasetSource = Field(
         description="dataset in JSON lines: `instruction`/`input`/`output`, `prompt`/`completion` or chat `messages`.", json_schema_extra=immutable("dataset")

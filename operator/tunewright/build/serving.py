@@ -16,6 +16,11 @@ STAGE: Final = "server"
 _MODELS: Final = "/models"
 _LORA_RANKS: Final = (8, 16, 32, 64, 128, 256, 320, 512)
 """What `--max-lora-rank` may be (vllm/config/lora.py, MaxLoRARanks)."""
+_LEAVE_SECONDS: Final = 10
+"""A Pod that ends goes on answering so long: until every node has stopped sending it new requests."""
+_DRAIN_SECONDS: Final = 40
+"""Then vLLM refuses new requests and finishes those it has; by default it would abort them."""
+_MARGIN_SECONDS: Final = 10
 _STARTUP_MINUTES: Final = 60
 """How long loading may take before the Pod counts as stuck: a 70B model from cold storage is slow."""
 
@@ -42,7 +47,7 @@ def deployment(owner: Owner, spec: InferenceServiceSpec, model: ResolvedSource, 
         [*made, {"name": "models", "emptyDir": {}}, {"name": "shm", "emptyDir": {"medium": "Memory"}}],
         [_server(owner, spec, adapters, settings, [*mounts, models_mount, {"name": "shm", "mountPath": "/dev/shm"}])],
         initContainers=[trainer_container(settings, "fetch", fetch, sources, cpu_stage, [*mounts, models_mount])],
-        terminationGracePeriodSeconds=60,
+        terminationGracePeriodSeconds=_LEAVE_SECONDS + _DRAIN_SECONDS + _MARGIN_SECONDS,
     )  # fmt: skip
     annotations = {MODEL_URI: model.uri} | ({MODEL_DIGEST: model.digest} if model.digest else {})
     return with_hash({
@@ -93,6 +98,7 @@ def _server(owner: Owner, spec: InferenceServiceSpec, adapters: dict[str, Resolv
         "resources": requests(spec.resources, spec.resources.gpus, settings.server),
         "securityContext": CONTAINER_SECURITY,
         "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}, *mounts],
+        "lifecycle": {"preStop": {"sleep": {"seconds": _LEAVE_SECONDS}}},
         "startupProbe": {**health, "periodSeconds": 5, "failureThreshold": _STARTUP_MINUTES * 12},
         "readinessProbe": {**health, "periodSeconds": 5, "failureThreshold": 2},
         "livenessProbe": {**health, "periodSeconds": 15, "failureThreshold": 4},
@@ -102,6 +108,7 @@ def _server(owner: Owner, spec: InferenceServiceSpec, adapters: dict[str, Resolv
 def server_args(name: str, spec: InferenceServiceSpec, adapters: dict[str, ResolvedSource], settings: Settings) -> list[str]:
     """Return the arguments of `vllm serve`."""
     args = [f"{_MODELS}/model", "--served-model-name", name, "--port", str(PORT), "--max-model-len", str(spec.max_model_len)]
+    args += ["--shutdown-timeout", str(_DRAIN_SECONDS)]
     if settings.server_device == "GPU":
         args += ["--gpu-memory-utilization", f"{spec.gpu_memory_utilization:g}", "--tensor-parallel-size", str(max(spec.resources.gpus, 1))]
     if adapters:

@@ -17,6 +17,7 @@ from tunewright.reconcile.conditions import Fact, has_ended, transition_events, 
 from tunewright.reconcile.failures import WARNINGS
 from tunewright.reconcile.inputs import Blocked
 from tunewright.reconcile.plan import Delete, Plan
+from tunewright.reconcile.printed import size
 from tunewright.reconcile.resource import Resource, parse_time, timestamp
 from tunewright.reconcile.stage import POLL_SECONDS, RETRY_SECONDS, Stage, StageState, done_progress, observe, progress_status
 from tunewright.reconcile.world import Body, World
@@ -180,7 +181,7 @@ def succeeded(
 
 def artifact_status(artifact: ArtifactRef, uri: str) -> dict[str, Any]:
     """Return an artifact as it stands in a status."""
-    return {"uri": uri, "digest": artifact.digest, "sizeBytes": artifact.size_bytes}
+    return {"uri": uri, "digest": artifact.digest, "sizeBytes": artifact.size_bytes, "sizeText": size(artifact.size_bytes)}
 
 
 def plan(resource: Resource[ApiModel], outcome: Outcome, now: datetime) -> Plan:

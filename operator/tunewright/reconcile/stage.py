@@ -8,6 +8,7 @@ from typing import Any, Final
 from tunewright.contract.progress import Progress
 from tunewright.contract.run_result import RunResult
 from tunewright.reconcile.failures import classify_job, classify_pod, run_result, waiting
+from tunewright.reconcile.printed import duration
 from tunewright.reconcile.world import Body, World
 
 POLL_SECONDS: Final = 8.0
@@ -112,17 +113,6 @@ def done_progress(last: Mapping[str, Any], time: str, **figures: float | int | N
         **{key: value for key, value in figures.items() if value is not None},
         "updatedTime": time,
     }
-
-
-def duration(seconds: int) -> str:
-    """Return a duration as kubectl prints an age: `45s`, `3m`, `2h5m`, `3d4h`."""
-    if seconds < 120:
-        return f"{seconds}s"
-    if seconds < 7200:
-        return f"{seconds // 60}m"
-    if seconds < 172800:
-        return f"{seconds // 3600}h{seconds % 3600 // 60}m"
-    return f"{seconds // 86400}d{seconds % 86400 // 3600}h"
 
 
 def _is_of(pod: Body, job: Body) -> bool:

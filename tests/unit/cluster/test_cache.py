@@ -4,7 +4,6 @@ import pytest
 
 from tunewright.api.common import Kind
 from tunewright.cluster.cache import Cache, trimmed
-from tunewright.reconcile.stage import duration
 
 FTJ = (Kind.FINE_TUNE_JOB, "team", "bot")
 MERGE = (Kind.MODEL_MERGE, "team", "bot")
@@ -96,11 +95,3 @@ def test_dependents_are_found_through_others_and_cycles_end():
     made = cache(dependents={FTJ: [MERGE], MERGE: [EVAL, FTJ], EVAL: []})
     assert made.dependents(FTJ) == {MERGE, EVAL}
     assert made.dependents(EVAL) == set()
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(0, "0s"), (119, "119s"), (120, "2m"), (7199, "119m"), (7200, "2h0m"), (7500, "2h5m"), (172799, "47h59m"), (172800, "2d0h"), (273600, "3d4h")],
-)
-def test_durations_as_kubectl_prints_them(seconds, text):
-    assert duration(seconds) == text

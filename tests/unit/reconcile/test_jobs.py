@@ -264,7 +264,7 @@ def test_a_finished_training():
     told = training(*done("bot-train", "train"), status={"progress": {"epoch": 3.0, "etaSeconds": 5, "etaText": "5s"}})
     check(told, "True", "Succeeded", "step 40", "0.9432")
     assert told.status["state"] == "Done"
-    assert told.status["artifact"] == {"uri": "pvc://bot-ftj/adapter", "digest": digest("a"), "sizeBytes": 10}
+    assert told.status["artifact"] == {"uri": "pvc://bot-ftj/adapter", "digest": digest("a"), "sizeBytes": 10, "sizeText": "10"}
     assert told.status["metrics"] == {"loss": 0.81234, "evalLoss": 0.94321, "bestStep": 40, "tokensPerSecond": 4210.123, "trainSeconds": 60.5}
     progress = told.status["progress"]
     assert (progress["percent"], progress["step"], progress["totalSteps"], progress["loss"], progress["evalLoss"]) == (100, 50, 50, 0.8123, 0.9432)
@@ -278,7 +278,7 @@ def test_a_finished_merge():
     told.settle()
     told.seen = replace(told.seen, children=finished(told.seen, "bot-merge", "merge"))
     check(told, "True", "Succeeded")
-    assert told.status["artifact"] == {"uri": "pvc://bot-merge/model", "digest": digest("b"), "sizeBytes": 10}
+    assert told.status["artifact"] == {"uri": "pvc://bot-merge/model", "digest": digest("b"), "sizeBytes": 10, "sizeText": "10"}
     assert told.status["adapter"]["digest"] == digest("a")
 
 
