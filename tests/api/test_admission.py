@@ -1,6 +1,7 @@
 """What the API server refuses: each with kubectl's own message, which names the field and says what is allowed."""
 
 import copy
+import re
 
 import pytest
 import yaml
@@ -118,6 +119,16 @@ def test_short_names_columns_and_explain_work(cluster):
         assert column in table.stdout
     explained = cluster.server.kubectl("explain", "ftj.spec.training.learningRate")
     assert "learningRate at its peak" in explained.stdout
+
+
+def test_the_resources_in_the_readme_are_accepted(cluster):
+    blocks = re.findall(r"```yaml\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    documents = [each for block in blocks for each in yaml.safe_load_all(block)]
+    assert {each["kind"] for each in documents} == set(LEAST)
+    for each in documents:
+        each["metadata"]["namespace"] = cluster.namespace
+    accepted = cluster.server.kubectl("apply", "--dry-run=server", "-f", "-", stdin=yaml.safe_dump_all(documents))
+    assert accepted.returncode == 0, accepted.stderr
 
 
 EXAMPLES = sorted((ROOT / "examples").rglob("*.yaml"))
