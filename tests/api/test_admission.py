@@ -79,6 +79,11 @@ EDITED = {
     "data set of an evaluation": (resource("Evaluation"), {"dataset": {"uri": "configmap://rows/other.jsonl"}}, "`dataset` cannot change once set"),
     "baseline added": (resource("Evaluation"), {"baseline": HUB}, "`baseline` cannot be added or removed"),
     "output added": (resource("FineTuneJob"), {"output": {"uri": "pvc://x/y"}}, "`output` cannot be added or removed"),
+    "deadline removed": (
+        resource("FineTuneJob", activeDeadlineSeconds=60),
+        {"activeDeadlineSeconds": None},
+        "`activeDeadlineSeconds` can be changed but not removed",
+    ),
     "base of a merge": (resource("ModelMerge", base=HUB), {"base": {"uri": "hf://org/other"}}, "`base` cannot change once set"),
 }
 

@@ -233,6 +233,25 @@ def test_suspend_and_resume(cluster, operator):
         wait_for(state, lambda: cluster.status("FineTuneJob", "bot")["state"] == state)  # noqa: B023
 
 
+def test_retries_and_deadline_can_be_changed_while_it_runs(cluster, operator):
+    cluster.apply(DATA, resource("FineTuneJob", model=HUB, dataset=ROWS, activeDeadlineSeconds=60))
+    cluster.finish_job("bot-prepare", result("prepare"))
+    cluster.wait_job("bot-train")
+    cluster.server.merge(cluster.path("FineTuneJob", "bot"), {"spec": {"activeDeadlineSeconds": 3600, "maxRetries": 7}})
+    spec = wait_for("the new limits", lambda: (found := cluster.get("Job", "bot-train")["spec"])["activeDeadlineSeconds"] == 3600 and found)
+    assert spec["backoffLimit"] == 7
+    wait_for("the edit is acknowledged", lambda: cluster.status("FineTuneJob", "bot")["observedGeneration"] == 2)
+
+
+def test_thresholds_edited_after_the_end_are_judged_again(cluster, operator):
+    cluster.apply(DATA, resource("Evaluation", model=HUB, dataset=ROWS, thresholds=[{"metric": "ExactMatch", "minimum": 1}]))
+    cluster.finish_job("bot-evaluate", result("evaluate"))
+    cluster.wait_condition("Evaluation", "bot", "Passed", "False", "ThresholdsNotMet")
+    cluster.server.merge(cluster.path("Evaluation", "bot"), {"spec": {"thresholds": [{"metric": "ExactMatch", "minimum": 0.5}]}})
+    cluster.wait_condition("Evaluation", "bot", "Passed", "True", "ThresholdsMet")
+    assert cluster.status("Evaluation", "bot")["observedGeneration"] == 2
+
+
 def test_a_lost_result_makes_the_job_again(cluster, operator):
     cluster.apply(DATA, resource("FineTuneJob", model=HUB, dataset=ROWS))
     first = cluster.wait_job("bot-prepare")

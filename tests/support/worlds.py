@@ -164,11 +164,12 @@ class Story:
     body: Body
     seen: World
     now: datetime = NOW
+    settings: Settings = SETTINGS
     events: list[str] = field(default_factory=list)
     made: list[str] = field(default_factory=list)
 
     def step(self) -> Plan:
-        plan = reconcile(self.body, self.seen, SETTINGS, self.now)
+        plan = reconcile(self.body, self.seen, self.settings, self.now)
         self.body = passed(self.body, plan)
         self.seen = applied(self.seen, plan)
         self.events += [f"{event.type} {event.reason}" for event in plan.events]

@@ -53,10 +53,16 @@ class Training(ApiModel):
     seed: int = Field(42, ge=0, le=2147483647, description="seed of initialisation and order.")
 
 
+_DEADLINE_STAYS = (
+    "!has(oldSelf.activeDeadlineSeconds) || has(self.activeDeadlineSeconds)",
+    "`activeDeadlineSeconds` can be changed but not removed once set; set a larger one",
+)
+
+
 class FineTuneJobSpec(ApiModel):
     """What to train, on what, and how. The defaults are a good LoRA run."""
 
-    model_config = {**ApiModel.model_config, "json_schema_extra": cel(ONE_GPU)}
+    model_config = {**ApiModel.model_config, "json_schema_extra": cel(ONE_GPU, _DEADLINE_STAYS)}
     model: BaseModelSource = Field(description="model to tune.", json_schema_extra=immutable("model"))
     dataset: DatasetSource = Field(
         description="dataset in JSON lines: `instruction`/`input`/`output`, `prompt`/`completion` or chat `messages`.", json_schema_extra=immutable("dataset")
@@ -71,9 +77,17 @@ class FineTuneJobSpec(ApiModel):
     output: Output | None = Field(None, description="output: an existing place for the results.", json_schema_extra=immutable("output"))
     suspend: bool = Field(False, description="suspend stops the Pods, after a checkpoint, until it is false again.")
     active_deadline_seconds: int | None = Field(
-        None, ge=1, le=31536000, description="activeDeadlineSeconds the training may run before it fails; time suspended does not count."
+        None,
+        ge=1,
+        le=31536000,
+        description="activeDeadlineSeconds the training may run before it fails; time suspended does not count. It can be changed while it runs.",
     )
-    max_retries: int = Field(3, ge=0, le=100, description="maxRetries after failures that a retry can mend; each resumes from the newest good checkpoint.")
+    max_retries: int = Field(
+        3,
+        ge=0,
+        le=100,
+        description="maxRetries after failures that a retry can mend; each resumes from the newest good checkpoint. It can be changed while it runs.",
+    )
     ttl_seconds_after_finished: int | None = Field(
         None,
         ge=0,

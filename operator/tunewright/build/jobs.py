@@ -33,12 +33,27 @@ def claim(owner: Owner, name: str, storage: Storage, settings: Settings) -> Mani
     return {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata(owner, name), "spec": spec}
 
 
-def job(owner: Owner, stage: str, pod: Manifest, *, max_retries: int, suspend: bool = False, deadline_seconds: int | None = None) -> Manifest:
+def job_limits(*, max_retries: int, suspend: bool = False, deadline_seconds: int | None = None) -> Manifest:
+    """Return the fields of a Job's spec that may change while it runs."""
+    return {"suspend": suspend, "backoffLimit": max_retries, **({} if deadline_seconds is None else {"activeDeadlineSeconds": deadline_seconds})}
+
+
+def prepare_limits(spec: FineTuneJobSpec) -> Manifest:
+    """Return the limits of the CPU stage: the deadline is the training's."""
+    return job_limits(max_retries=spec.max_retries, suspend=spec.suspend)
+
+
+def train_limits(spec: FineTuneJobSpec) -> Manifest:
+    """Return the limits of the training."""
+    return job_limits(max_retries=spec.max_retries, suspend=spec.suspend, deadline_seconds=spec.active_deadline_seconds)
+
+
+def job(owner: Owner, stage: str, pod: Manifest, limits: Manifest) -> Manifest:
     """Return the Job of one stage; what its Pod's exit code means stands in the podFailurePolicy."""
     spec: Manifest = {
+        **limits,
         "completions": 1,
         "parallelism": 1,
-        "backoffLimit": max_retries,
         # A second Pod starts only when the first is gone: two would write the same volume.
         "podReplacementPolicy": "Failed",
         "podFailurePolicy": {
@@ -48,11 +63,8 @@ def job(owner: Owner, stage: str, pod: Manifest, *, max_retries: int, suspend: b
                 {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
             ]
         },
-        "suspend": suspend,
         "template": {"metadata": {"labels": labels(owner, stage)}, "spec": pod},
     }
-    if deadline_seconds is not None:
-        spec["activeDeadlineSeconds"] = deadline_seconds
     return {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata(owner, job_name(owner.name, stage), stage), "spec": spec}
 
 
@@ -72,7 +84,7 @@ def prepare_job(owner: Owner, spec: FineTuneJobSpec, model: ResolvedSource, data
         settings, "prepare", run_spec, (model, dataset),
         writable=output, resources=spec.resources.model_copy(update={"cpu": None, "memory": None}), gpus=0, defaults=settings.cpu_stage, grace_seconds=_CPU_GRACE,
     )  # fmt: skip
-    return job(owner, "prepare", pod, max_retries=spec.max_retries, suspend=spec.suspend)
+    return job(owner, "prepare", pod, prepare_limits(spec))
 
 
 def train_job(owner: Owner, spec: FineTuneJobSpec, model: ResolvedSource, data_digest: str, output: str, settings: Settings) -> Manifest:
@@ -91,7 +103,7 @@ def train_job(owner: Owner, spec: FineTuneJobSpec, model: ResolvedSource, data_d
         settings, "train", run_spec, (model,),
         writable=output, resources=spec.resources, gpus=spec.resources.gpus, defaults=settings.train_stage, grace_seconds=_TRAIN_GRACE,
     )  # fmt: skip
-    return job(owner, "train", pod, max_retries=spec.max_retries, suspend=spec.suspend, deadline_seconds=spec.active_deadline_seconds)
+    return job(owner, "train", pod, train_limits(spec))
 
 
 def merge_job(owner: Owner, spec: ModelMergeSpec, model: ResolvedModel, output: str, settings: Settings) -> Manifest:
@@ -101,7 +113,7 @@ def merge_job(owner: Owner, spec: ModelMergeSpec, model: ResolvedModel, output: 
         settings, "merge", run_spec, model.sources,
         writable=output, resources=spec.resources, gpus=0, defaults=settings.cpu_stage, grace_seconds=_CPU_GRACE,
     )  # fmt: skip
-    return job(owner, "merge", pod, max_retries=spec.max_retries)
+    return job(owner, "merge", pod, job_limits(max_retries=spec.max_retries))
 
 
 def evaluate_job(
@@ -125,7 +137,7 @@ def evaluate_job(
         settings, "evaluate", run_spec, sources,
         writable=output, resources=spec.resources, gpus=spec.resources.gpus, defaults=settings.cpu_stage, grace_seconds=_CPU_GRACE,
     )  # fmt: skip
-    return job(owner, "evaluate", pod, max_retries=spec.max_retries)
+    return job(owner, "evaluate", pod, job_limits(max_retries=spec.max_retries))
 
 
 def _path(uri: str) -> str:

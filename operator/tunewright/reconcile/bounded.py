@@ -100,12 +100,13 @@ def taken(kind: str, name: str, world: World) -> Blocked | None:
     return Blocked("NameConflict", f"a {kind} named `{name}` exists that is not this resource's; delete it, or create this resource with another name")
 
 
-def advance(world: World, name: str, running: str, wanted: Manifest | None, *, suspend: bool = False) -> Step:
+def advance(world: World, name: str, running: str, wanted: Manifest | None, limits: Manifest) -> Step:
     """Bring the Job `name` a step further. `running` is the printed state while it runs.
 
     `wanted` is made while there is none, and not looked at afterwards: a Job that exists was told what its inputs were resolved to
-    when it was made, and nothing of it is written again but `suspend`.
+    when it was made. Of one that has not ended only its `limits` are written again, when the spec's have changed.
     """
+    suspend = bool(limits["suspend"])
     conflict = taken("Job", name, world)
     if conflict is not None:
         return Step("Waiting", Stage(StageState.PENDING), (Fact("Succeeded", None, conflict.reason, conflict.message),), {}, requeue_after=RECHECK_SECONDS)
@@ -127,20 +128,16 @@ def advance(world: World, name: str, running: str, wanted: Manifest | None, *, s
             message = f"the Pod of the Job `{name}` was deleted before its result was read; it runs again and finds what it published"
             delete = Delete("batch/v1", "Job", name, stage.job["metadata"]["uid"])
             return Step(running, stage, (Fact("Succeeded", None, "ResultLost", message),), failures, delete=(delete,))
-        case StageState.SUSPENDED if suspend:
-            return Step("Suspended", stage, (_suspended(),), failures)
         case _:
-            return _active(stage, running, suspend, failures)
+            assert stage.job is not None
+            return replace(_active(stage, running, suspend, failures), update=_new_limits(stage.job, limits))
 
 
 def _active(stage: Stage, running: str, suspend: bool, failures: Mapping[str, Any]) -> Step:
-    """Return the step of a Job that waits or runs, or whose `suspend` must change."""
-    update: tuple[Manifest, ...] = ()
-    assert stage.job is not None
-    if bool(stage.job["spec"].get("suspend")) != suspend:
-        update = (_set_suspend(stage.job, suspend),)
+    """Return the step of a Job that waits, runs or is suspended."""
     if suspend:
-        return Step("Suspended", stage, (_suspended(),), failures, update=update, requeue_after=POLL_SECONDS)
+        # While its Pod still saves a checkpoint the last figures are worth another look.
+        return Step("Suspended", stage, (_suspended(),), failures, requeue_after=None if stage.state == StageState.SUSPENDED else POLL_SECONDS)
     fields = dict(failures)
     facts: tuple[Fact, ...] = ()
     if stage.progress is not None:
@@ -148,10 +145,20 @@ def _active(stage: Stage, running: str, suspend: bool, failures: Mapping[str, An
         facts = (Fact("ProgressReadable", True, "Answered", "the Pod answers with its progress"),)
     elif stage.asked and stage.state == StageState.RUNNING:
         facts = (Fact("ProgressReadable", False, "NoAnswer", "the Pod does not answer on its progress port; only the live figures are missing"),)
+    assert stage.job is not None
     message = stage.message or f"the Job `{stage.job['metadata']['name']}` is running"
     reason = running if stage.state == StageState.RUNNING else stage.reason or running
     again = RETRY_SECONDS if stage.asked and stage.progress is None else POLL_SECONDS
-    return Step(running, stage, (*facts, Fact("Succeeded", None, reason, message)), fields, update=update, requeue_after=again)
+    return Step(running, stage, (*facts, Fact("Succeeded", None, reason, message)), fields, requeue_after=again)
+
+
+def _new_limits(job: Body, limits: Manifest) -> tuple[Manifest, ...]:
+    """Return the server-side apply that brings a Job's limits to those of the spec, or nothing when they are the same."""
+    if all(job["spec"].get(field) == value for field, value in limits.items()):
+        return ()
+    meta = job["metadata"]
+    identity = {"name": meta["name"], "namespace": meta["namespace"], "uid": meta["uid"]}
+    return ({"apiVersion": "batch/v1", "kind": "Job", "metadata": identity, "spec": limits},)
 
 
 def with_claims(outcome: Outcome, claims: tuple[Manifest, ...]) -> Outcome:
@@ -211,14 +218,3 @@ def plan(resource: Resource[ApiModel], outcome: Outcome, now: datetime) -> Plan:
 def _suspended() -> Fact:
     """Return the condition of a suspended resource."""
     return Fact("Succeeded", None, "Suspended", "`suspend` is true; set it to false to go on from the newest checkpoint")
-
-
-def _set_suspend(job: Body, suspend: bool) -> Manifest:
-    """Return the server-side apply that changes a Job's `suspend` and nothing else of it."""
-    meta = job["metadata"]
-    return {
-        "apiVersion": "batch/v1",
-        "kind": "Job",
-        "metadata": {"name": meta["name"], "namespace": meta["namespace"], "uid": meta["uid"]},
-        "spec": {"suspend": suspend},
-    }

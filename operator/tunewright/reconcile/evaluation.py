@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from tunewright.api.evaluation import EvaluationSpec, Metric, Threshold
 from tunewright.build import Manifest
-from tunewright.build.jobs import ANSWERS, evaluate_job
+from tunewright.build.jobs import ANSWERS, evaluate_job, job_limits
 from tunewright.build.names import job_name
 from tunewright.build.settings import Settings
 from tunewright.build.volumes import join_uri
@@ -45,7 +45,7 @@ def _next(resource: Resource[EvaluationSpec], world: World, settings: Settings, 
         return blocked(claims)
     ready = Fact("InputsReady", True, "Resolved", "model, baseline and data set are known")
     fields = _scored_model(job)
-    step = advance(world, name, "Evaluating", dict(job))
+    step = advance(world, name, "Evaluating", dict(job), job_limits(max_retries=spec.max_retries))
     if step.stage.state != StageState.SUCCEEDED:
         return with_claims(step.outcome((ready,), fields), claims)
     assert step.stage.result is not None

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from tunewright.api.fine_tune_job import FineTuneJobSpec
-from tunewright.build.jobs import ADAPTER, prepare_job, train_job
+from tunewright.build.jobs import ADAPTER, prepare_job, prepare_limits, train_job, train_limits
 from tunewright.build.names import job_name
 from tunewright.build.settings import Settings
 from tunewright.build.volumes import join_uri
@@ -70,7 +70,7 @@ def _prepare(resource: Resource[FineTuneJobSpec], world: World, settings: Settin
         if isinstance(dataset, Blocked):
             return dataset
         wanted = prepare_job(resource.owner, spec, model, dataset, output, settings)
-    return advance(world, name, "Preparing", wanted, suspend=spec.suspend)
+    return advance(world, name, "Preparing", wanted, prepare_limits(spec))
 
 
 def _prepared(step: Step) -> dict[str, Any]:
@@ -103,7 +103,7 @@ def _train(resource: Resource[FineTuneJobSpec], kept: Mapping[str, Any], world: 
         if isinstance(model, Blocked):
             return model
         wanted = train_job(resource.owner, spec, model, kept["dataDigest"], output, settings)
-    return advance(world, name, "Training", wanted, suspend=spec.suspend)
+    return advance(world, name, "Training", wanted, train_limits(spec))
 
 
 def _trained(metrics: TrainMetrics | None) -> tuple[str, dict[str, Any], dict[str, float | int | None]]:

@@ -6,7 +6,7 @@ from typing import Any
 from tunewright.api.common import Kind
 from tunewright.api.model_merge import ModelMergeSpec
 from tunewright.build import Manifest
-from tunewright.build.jobs import MODEL, merge_job
+from tunewright.build.jobs import MODEL, job_limits, merge_job
 from tunewright.build.names import job_name
 from tunewright.build.resolved import ResolvedModel
 from tunewright.build.settings import Settings
@@ -38,7 +38,7 @@ def _next(resource: Resource[ModelMergeSpec], world: World, settings: Settings, 
         return blocked(claims)
     ready = Fact("InputsReady", True, "Resolved", "adapter and base model are known")
     fields = _inputs(job)
-    step = advance(world, name, "Merging", dict(job))
+    step = advance(world, name, "Merging", dict(job), job_limits(max_retries=spec.max_retries))
     if step.stage.state != StageState.SUCCEEDED:
         return with_claims(step.outcome((ready,), fields), claims)
     assert step.stage.result is not None

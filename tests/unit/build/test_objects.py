@@ -10,7 +10,7 @@ from tunewright.api.evaluation import EvaluationSpec
 from tunewright.api.fine_tune_job import FineTuneJobSpec
 from tunewright.api.inference_service import InferenceServiceSpec
 from tunewright.api.model_merge import ModelMergeSpec
-from tunewright.build.jobs import claim, evaluate_job, job, merge_job, prepare_job, train_job
+from tunewright.build.jobs import claim, evaluate_job, job, job_limits, merge_job, prepare_job, train_job
 from tunewright.build.names import APPLIED_HASH, OWNER_UID_LABEL, claim_name
 from tunewright.build.pods import USER
 from tunewright.build.resolved import ResolvedModel, ResolvedSource
@@ -223,7 +223,7 @@ def test_only_the_training_has_a_deadline_and_suspends():
     assert (prepare.get("activeDeadlineSeconds"), train["activeDeadlineSeconds"]) == (None, 60)
     assert prepare["suspend"] is train["suspend"] is True
     assert train["backoffLimit"] == 0
-    assert job(owner(), "merge", {}, max_retries=1)["spec"]["suspend"] is False
+    assert job(owner(), "merge", {}, job_limits(max_retries=1))["spec"]["suspend"] is False
 
 
 def test_the_claim():

@@ -1,6 +1,5 @@
 """The cache: Kopf's indexes (here plain dicts), overlaid with what the operator wrote itself."""
 
-
 from tunewright.api.common import Kind
 from tunewright.cluster.cache import Cache, trimmed
 

@@ -200,7 +200,8 @@ class TestSuspend:
         plan = told.step()
         (update,) = plan.update
         assert update == {
-            "apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "bot-train", "namespace": "team", "uid": "job-bot-train"}, "spec": {"suspend": True},
+            "apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "bot-train", "namespace": "team", "uid": "job-bot-train"},
+            "spec": {"suspend": True, "backoffLimit": 3},
         }  # fmt: skip
         check(told, "Unknown", "Suspended")
 
@@ -209,9 +210,17 @@ class TestSuspend:
         made["spec"]["suspend"] = True
         told = training(made)
         plan = told.step()
-        assert [each["spec"] for each in plan.update] == [{"suspend": False}]
+        assert [each["spec"] for each in plan.update] == [{"suspend": False, "backoffLimit": 3}]
         told.settle()
         assert told.status["state"] == "Training"
+
+    def test_limits_edited_while_it_runs_are_written_to_the_job(self):
+        told = Story(resource("FineTuneJob", activeDeadlineSeconds=60, status={"dataDigest": digest("d")}), world())
+        told.settle()
+        told.body = {**told.body, "spec": {**told.body["spec"], "activeDeadlineSeconds": 600, "maxRetries": 9}}
+        plan = told.step()
+        assert [each["spec"] for each in plan.update] == [{"suspend": False, "backoffLimit": 9, "activeDeadlineSeconds": 600}]
+        assert told.settle().update == ()
 
     def test_a_job_made_after_resuming_is_not_suspended(self):
         told = Story(resource("FineTuneJob", suspend=True), world())
