@@ -49,6 +49,11 @@ e2e: python ## End-to-end tests: real Pods in the local cluster; every file in e
 	hack/install
 	pytest -q tests/e2e
 
+.PHONY: bench-operator
+bench-operator: python ## Speed, writes and memory of the operator with N resources (1000); with CHECK=1 against bench/limits.json.
+	hack/cluster/build apiserver
+	$(PY) -m bench.operator $(if $(CHECK),--check,--resources $(or $(N),1000))
+
 .PHONY: cluster-up cluster-down kubeconfig
 cluster-up: ## Start the local cluster (kind where a container engine runs; TUNEWRIGHT_CLUSTER=current for your own).
 	@hack/cluster/up

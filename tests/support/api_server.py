@@ -23,13 +23,9 @@ ROOT: Final = Path(__file__).resolve().parents[2]
 ADMIN: Final = "test-admin"
 OPERATOR: Final = "tunewright-operator"
 WRITES: Final = frozenset({"create", "update", "patch", "delete", "deletecollection"})
-_TOKENS: Final = {ADMIN: "admin-token", OPERATOR: "operator-token"}
-_AUDIT_POLICY: Final = {
-    "apiVersion": "audit.k8s.io/v1",
-    "kind": "Policy",
-    "omitStages": ["RequestReceived"],
-    "rules": [{"level": "Metadata", "users": [OPERATOR]}, {"level": "None"}],
-}
+TOKENS: Final = {ADMIN: "admin-token", OPERATOR: "operator-token"}
+_AUDITED: Final[tuple[Body, ...]] = ({"level": "Metadata", "users": [OPERATOR]},)
+"""The rules of the audit policy: every request of the operator."""
 
 
 def wait_for(what: str, check: Callable[[], T], timeout: float = 30.0, every: float = 0.1) -> T:
@@ -71,13 +67,14 @@ class Conflict(Exception):
 
 
 class ApiServer:
-    """etcd and kube-apiserver below `folder`; nothing schedules, runs or collects anything."""
+    """etcd and kube-apiserver below `folder`; nothing schedules, runs or collects anything. What no rule of `audited` names is not logged."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, audited: tuple[Body, ...] = _AUDITED) -> None:
         self.folder = folder
         self.bin = binaries()
         self.port = free_port()
         self.audit_log = folder / "audit.log"
+        self._audit_rules = audited
         self._processes: list[subprocess.Popen[bytes]] = []
         self._tls = ssl.create_default_context()
         self._tls.check_hostname = False
@@ -94,9 +91,12 @@ class ApiServer:
         key = self.folder / "service-account.key"
         subprocess.run(["openssl", "genrsa", "-out", key, "2048"], check=True, capture_output=True)
         tokens = self.folder / "tokens.csv"
-        tokens.write_text("".join(f'{token},{user},{user},"system:masters"\n' for user, token in _TOKENS.items()))
+        tokens.write_text("".join(f'{token},{user},{user},"system:masters"\n' for user, token in TOKENS.items()))
         policy = self.folder / "audit-policy.json"
-        policy.write_text(json.dumps(_AUDIT_POLICY))
+        rules = [*self._audit_rules, {"level": "None"}]
+        policy.write_text(
+            json.dumps({"apiVersion": "audit.k8s.io/v1", "kind": "Policy", "omitStages": ["RequestReceived"], "omitManagedFields": True, "rules": rules})
+        )
         server = self._run(
             "kube-apiserver", f"--etcd-servers=http://127.0.0.1:{client}", "--bind-address=127.0.0.1", f"--secure-port={self.port}",
             f"--cert-dir={self.folder / 'certificates'}", f"--token-auth-file={tokens}", "--authorization-mode=RBAC",
@@ -133,7 +133,7 @@ class ApiServer:
         content = {
             "apiVersion": "v1", "kind": "Config", "current-context": "test",
             "clusters": [{"name": "test", "cluster": {"server": f"https://127.0.0.1:{self.port}", "insecure-skip-tls-verify": True}}],
-            "users": [{"name": user, "user": {"token": _TOKENS[user]}}],
+            "users": [{"name": user, "user": {"token": TOKENS[user]}}],
             "contexts": [{"name": "test", "context": {"cluster": "test", "user": user}}],
         }  # fmt: skip
         path.write_text(json.dumps(content))
@@ -152,7 +152,7 @@ class ApiServer:
 
     def request(self, method: str, path: str, body: Any = None, content_type: str = "application/json") -> Any:
         """Send a request as the admin; raises Conflict for a refusal."""
-        headers = {"Authorization": f"Bearer {_TOKENS[ADMIN]}", "Content-Type": content_type}
+        headers = {"Authorization": f"Bearer {TOKENS[ADMIN]}", "Content-Type": content_type}
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(f"https://127.0.0.1:{self.port}{path}", data, headers, method=method)
         try:

@@ -16,6 +16,51 @@ _NOW: Final = "2026-01-01T00:00:00Z"
 _PLURALS: Final = {each.kind.value: each.plural for each in DEFINITIONS}
 
 
+RUNNING_JOB: Final[Body] = {"startTime": _NOW, "active": 1}
+
+
+def pod_of(owner: Body, suffix: str) -> Body:
+    """Return the Pod that the controller of a Job or a Deployment would make."""
+    meta, template = owner["metadata"], owner["spec"]["template"]
+    reference = {"apiVersion": owner["apiVersion"], "kind": owner["kind"], "name": meta["name"], "uid": meta["uid"], "controller": True}
+    labels = template["metadata"]["labels"]
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": f"{meta['name']}-{suffix}", "labels": labels, "ownerReferences": [reference]},
+        "spec": template["spec"],
+    }
+
+
+def running_pod(address: str) -> Body:
+    """Return the status of a Pod that runs at `address`."""
+    return {"phase": "Running", "podIP": address, "podIPs": [{"ip": address}]}
+
+
+def ended_pod(job: Body, result: RunResult, exit_code: int = 0) -> Body:
+    """Return the status of a Job's Pod that has ended with what its container wrote."""
+    container = job["spec"]["template"]["spec"]["containers"][0]
+    reason = "Error" if exit_code else "Completed"
+    ended = {"exitCode": exit_code, "reason": reason, "message": result.to_json(), "startedAt": _NOW, "finishedAt": _NOW}
+    seen = {"name": container["name"], "image": container["image"], "imageID": "", "ready": False, "restartCount": 0, "state": {"terminated": ended}}
+    return {"phase": "Failed" if exit_code else "Succeeded", "containerStatuses": [seen]}
+
+
+def ended_job(exit_code: int = 0) -> Body:
+    """Return the status of a Job whose Pod has ended."""
+    first, last, counts = ("FailureTarget", "Failed", {"failed": 1}) if exit_code else ("SuccessCriteriaMet", "Complete", {"succeeded": 1})
+    reason = "PodFailurePolicy" if exit_code else "CompletionsReached"
+    conditions = [{"type": each, "status": "True", "reason": reason, "lastProbeTime": _NOW, "lastTransitionTime": _NOW} for each in (first, last)]
+    times = {"startTime": _NOW} if exit_code else {"startTime": _NOW, "completionTime": _NOW}
+    return {**times, **counts, "active": 0, "terminating": 0, "ready": 0, "conditions": conditions}
+
+
+def rolled_out(deployment: Body, ready: int = 1) -> Body:
+    """Return the status of a Deployment with one Pod of its newest template, of which `ready` answer."""
+    counts = {"replicas": 1, "updatedReplicas": 1, "readyReplicas": ready, "availableReplicas": ready}
+    return {"observedGeneration": deployment["metadata"]["generation"], **counts}
+
+
 class Cluster:
     """One namespace of a server, and what happens to the objects in it."""
 
@@ -67,48 +112,29 @@ class Cluster:
 
     def make_pod(self, job: Body, status: Body, suffix: str = "x") -> str:
         """Make the Pod that the Job controller would make, in the state the kubelet would report."""
-        meta = job["metadata"]
-        name = f"{meta['name']}-{suffix}"
-        owner = {"apiVersion": "batch/v1", "kind": "Job", "name": meta["name"], "uid": meta["uid"], "controller": True}
-        template = job["spec"]["template"]
-        pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": template["metadata"]["labels"], "ownerReferences": [owner]}}
+        pod = pod_of(job, suffix)
+        name = str(pod["metadata"]["name"])
         with suppress(Conflict):
-            self.server.request("POST", self.path("Pod"), {**pod, "spec": template["spec"]})
+            self.server.request("POST", self.path("Pod"), pod)
         self.server.merge(self.path("Pod", name) + "/status", {"status": status})
         return name
 
     def run_job(self, name: str, address: str) -> None:
         """Bring the Job's Pod to Running at `address`."""
         job = self.wait_job(name)
-        self.make_pod(job, {"phase": "Running", "podIP": address, "podIPs": [{"ip": address}]})
-        self.server.merge(self.path("Job", name) + "/status", {"status": {"startTime": _NOW, "active": 1}})
+        self.make_pod(job, running_pod(address))
+        self.server.merge(self.path("Job", name) + "/status", {"status": RUNNING_JOB})
 
     def finish_job(self, name: str, result: RunResult, exit_code: int = 0) -> None:
         """Bring the Job to its end with what its container wrote."""
         job = self.wait_job(name)
-        container = job["spec"]["template"]["spec"]["containers"][0]
-        ended = {
-            "exitCode": exit_code,
-            "reason": "Completed" if exit_code == 0 else "Error",
-            "message": result.to_json(),
-            "startedAt": _NOW,
-            "finishedAt": _NOW,
-        }
-        seen = {"name": container["name"], "image": container["image"], "imageID": "", "ready": False, "restartCount": 0, "state": {"terminated": ended}}
-        self.make_pod(job, {"phase": "Failed" if exit_code else "Succeeded", "containerStatuses": [seen]})
-        first, last, counts = ("FailureTarget", "Failed", {"failed": 1}) if exit_code else ("SuccessCriteriaMet", "Complete", {"succeeded": 1})
-        reason = "PodFailurePolicy" if exit_code else "CompletionsReached"
-        conditions = [{"type": each, "status": "True", "reason": reason, "lastProbeTime": _NOW, "lastTransitionTime": _NOW} for each in (first, last)]
-        times = {"startTime": _NOW} if exit_code else {"startTime": _NOW, "completionTime": _NOW}
-        self.server.merge(
-            self.path("Job", name) + "/status", {"status": {**times, **counts, "active": 0, "terminating": 0, "ready": 0, "conditions": conditions}}
-        )
+        self.make_pod(job, ended_pod(job, result, exit_code))
+        self.server.merge(self.path("Job", name) + "/status", {"status": ended_job(exit_code)})
 
     def roll_out(self, name: str, ready: int = 1) -> None:
         """Bring a Deployment to `ready` Pods of its newest template."""
         found = wait_for(f"Deployment {name}", lambda: self.get("Deployment", name)) or {}
-        counts = {"replicas": 1, "updatedReplicas": 1, "readyReplicas": ready, "availableReplicas": ready}
-        self.server.merge(self.path("Deployment", name) + "/status", {"status": {"observedGeneration": found["metadata"]["generation"], **counts}})
+        self.server.merge(self.path("Deployment", name) + "/status", {"status": rolled_out(found, ready)})
 
 
 @contextmanager
