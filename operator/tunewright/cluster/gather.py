@@ -27,12 +27,17 @@ class Foreign:
         self.names.setdefault(key, set()).add((api_version, kind, name))
 
 
-async def gather(key: ResourceKey, body: Body, cache: Cache, transport: Transport, reader: ProgressReader, foreign: Foreign) -> World:
-    """Return what is known for the resource `body`; reads only what its next step can depend on."""
+async def gather(key: ResourceKey, body: Body, cache: Cache, transport: Transport, reader: ProgressReader, foreign: Foreign) -> World | None:
+    """Return what is known for the resource `body`, or None until its Pods had their first chance to speak; reads only what its next step can depend on."""
     children = cache.children(body["metadata"]["uid"])
     ended = condition(body.get("status", {}), "Succeeded")
     if ended is not None and ended["status"] != "Unknown":
         return World(children=children)
+    running = _running(children)
+    progress = reader.readings(key, running)
+    if len(progress) < len(running):
+        # The reader brings the key back within its patience: that a Pod runs and what it says is then one write.
+        return None
     namespace = key[1]
     claims, configmaps = await _places(body, namespace, transport)
     return World(
@@ -41,7 +46,7 @@ async def gather(key: ResourceKey, body: Body, cache: Cache, transport: Transpor
         claims=claims,
         configmaps=configmaps,
         foreign=await _still_foreign(key, body["metadata"]["uid"], transport, foreign),
-        progress=await reader.read(_running(children)),
+        progress=progress,
     )
 
 

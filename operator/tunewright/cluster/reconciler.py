@@ -42,6 +42,8 @@ class Reconciler:
         started = time.monotonic()
         now = datetime.now(UTC)
         world = await gather(key, body, self.cache, self.transport, self.reader, self.foreign)
+        if world is None:
+            return None
         try:
             plan = reconcile(body, world, self.settings, now)
         except ValidationError as error:

@@ -31,7 +31,7 @@ class Runtime:
         self.queue: WorkQueue[ResourceKey] | None = None
         self.cache: Cache | None = None
         self._transport: Transport | None = None
-        self._reader = ProgressReader()
+        self._reader: ProgressReader | None = None
         self._workers: list[asyncio.Task[None]] = []
 
     async def start(self, resources: Any, children: Any, dependents: Any) -> None:
@@ -39,6 +39,7 @@ class Runtime:
         self.queue = WorkQueue()
         self.cache = Cache(resources, children, dependents)
         self._transport = await Transport.connect()
+        self._reader = ProgressReader(self.queue.add)
         reconciler = Reconciler(self.cache, self._transport, self.settings, self._reader, Foreign())
         self._workers = [asyncio.create_task(self.queue.work(reconciler.handle, reconciler.failed)) for _ in range(_WORKERS)]
         QUEUE_DEPTH.set_function(lambda: len(self.queue or ()))
@@ -49,7 +50,8 @@ class Runtime:
         for worker in self._workers:
             worker.cancel()
         await asyncio.gather(*self._workers, return_exceptions=True)
-        await self._reader.close()
+        if self._reader is not None:
+            await self._reader.close()
         if self._transport is not None:
             await self._transport.close()
 
@@ -73,6 +75,7 @@ class Runtime:
         """Queue the resource one of whose objects was seen."""
         assert self.queue is not None
         assert self.cache is not None
+        assert self._reader is not None
         if gone:
             self.cache.forget(uid)
             self._reader.forget(uid)
