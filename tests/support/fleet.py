@@ -4,7 +4,7 @@ import asyncio
 import json
 import ssl
 from collections.abc import AsyncIterator, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Final
 
 import aiohttp
@@ -127,10 +127,9 @@ async def _progress() -> AsyncIterator[None]:
         return web.Response(text=reading().to_json())
 
     async def hold(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
+        with suppress(asyncio.CancelledError, ConnectionError):
             await reader.read()
-        finally:
-            writer.close()
+        writer.close()
 
     application = web.Application()
     application.add_routes([web.get("/progress", answer)])

@@ -1,6 +1,6 @@
 """Kopf's settings: it watches, and writes nothing."""
 
-from typing import Final
+from typing import Any, Final
 
 import kopf
 
@@ -13,10 +13,25 @@ CHILDREN: Final = (("", "v1", "pods"), ("", "v1", "persistentvolumeclaims"), (""
 """(group, version, plural) of what the operator makes, or what its Jobs and Deployments make; only those with our label are sent."""
 
 
+class _NoDiffs(kopf.DiffBaseStorage):
+    """Kopf would copy every object of every event several times to tell changing handlers what changed; there are none."""
+
+    def build(self, **_: Any) -> kopf.BodyEssence:
+        """Keep nothing of an object."""
+        return kopf.BodyEssence()
+
+    def fetch(self, **_: Any) -> None:
+        """Have kept nothing."""
+
+    def store(self, **_: Any) -> None:
+        """Write nothing to the object."""
+
+
 def configure(*, clusterwide: bool) -> kopf.OperatorSettings:
     """Return the settings; in namespaced mode nothing cluster-wide is listed."""
     settings = kopf.OperatorSettings()
     settings.posting.enabled = False
+    settings.persistence.diffbase_storage = _NoDiffs()
     settings.scanning.disabled = not clusterwide
     settings.watching.server_timeout = _WATCH_SECONDS
     settings.watching.client_timeout = _WATCH_SECONDS + 30
