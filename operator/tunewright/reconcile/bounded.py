@@ -19,7 +19,7 @@ from tunewright.reconcile.inputs import Blocked
 from tunewright.reconcile.plan import Delete, Plan
 from tunewright.reconcile.printed import size
 from tunewright.reconcile.resource import Resource, parse_time, timestamp
-from tunewright.reconcile.stage import POLL_SECONDS, RETRY_SECONDS, Stage, StageState, done_progress, observe, progress_status
+from tunewright.reconcile.stage import NO_POD, POLL_SECONDS, RETRY_SECONDS, Stage, StageState, done_progress, observe, progress_status
 from tunewright.reconcile.world import Body, World
 
 RECHECK_SECONDS = 15.0
@@ -118,7 +118,7 @@ def advance(world: World, name: str, running: str, wanted: Manifest | None, limi
             return Step("Suspended", stage, (_suspended(),), failures)
         case StageState.ABSENT:
             assert wanted is not None
-            return Step(running, stage, (Fact("Succeeded", None, running, f"the Job `{name}` is being made"),), failures, create=(wanted,))
+            return Step(running, stage, (Fact("Succeeded", None, "Starting", NO_POD),), failures, create=(wanted,))
         case StageState.SUCCEEDED:
             return Step(running, stage, (), failures)
         case StageState.FAILED:

@@ -17,6 +17,9 @@ POLL_SECONDS: Final = 8.0
 RETRY_SECONDS: Final = 2.0
 """When a Pod that did not answer is asked again: with the reader's patience of 3 s, one miss in a row still keeps the promise."""
 
+NO_POD: Final = "the Job has no Pod yet"
+"""Said from the moment the Job is made: another sentence for the first instant would be a write that nobody reads."""
+
 
 class StageState(Enum):
     """The states of a Job that matter to a resource."""
@@ -79,7 +82,7 @@ def _active(job: Body, pods: list[Body], failures: int, world: World) -> Stage:
         if wait is not None:
             return Stage(StageState.PENDING, job, wait.reason, wait.message, failures=failures)
         return Stage(StageState.PENDING, job, "Starting", after or "the Pod is starting", failures=failures)
-    return Stage(StageState.PENDING, job, "Starting", after or "the Job has no Pod yet", failures=failures)
+    return Stage(StageState.PENDING, job, "Starting", after or NO_POD, failures=failures)
 
 
 def progress_status(progress: Progress) -> dict[str, Any]:
