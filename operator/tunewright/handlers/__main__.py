@@ -9,6 +9,7 @@ import kopf
 from pydantic import TypeAdapter
 
 from tunewright.build.settings import Settings
+from tunewright.handlers import listing
 from tunewright.handlers.configuration import configure
 from tunewright.handlers.probes import serve_probes
 from tunewright.handlers.watch import Runtime, register
@@ -19,6 +20,7 @@ async def run() -> None:
     settings = TypeAdapter(Settings).validate_json(os.environ["TUNEWRIGHT_SETTINGS"])
     namespaces = [name for name in os.environ.get("TUNEWRIGHT_NAMESPACES", "").split(",") if name]
     runtime = Runtime(settings)
+    listing.install()
     registry = kopf.OperatorRegistry()
     register(registry, runtime)
     stop = asyncio.Event()
