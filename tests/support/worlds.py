@@ -7,6 +7,7 @@ from typing import Any
 from tunewright.api import API_VERSION
 from tunewright.api.common import Kind
 from tunewright.build.settings import Settings
+from tunewright.cluster.trim import trimmed
 from tunewright.contract.progress import Progress
 from tunewright.contract.run_result import ArtifactRef, DataCounts, EvaluationScores, RunResult, Score, TrainMetrics
 from tunewright.reconcile.plan import Plan
@@ -128,9 +129,9 @@ def reading(**changes: Any) -> Progress:
 
 
 def world(*children: Body, resources: tuple[Body, ...] = (), **more: Any) -> World:
-    """Return a world in which the default data set exists."""
+    """Return a world in which the default data set exists; of the children there is no more than the operator keeps."""
     keyed = {(Kind(each["kind"]), each["metadata"]["name"]): each for each in resources}
-    return World(children=children, resources=keyed, **{"configmaps": {"rows": frozenset({"train.jsonl"})}, **more})
+    return World(children=tuple(map(trimmed, children)), resources=keyed, **{"configmaps": {"rows": frozenset({"train.jsonl"})}, **more})
 
 
 def passed(body: Body, plan: Plan) -> Body:
@@ -169,7 +170,8 @@ class Story:
     made: list[str] = field(default_factory=list)
 
     def step(self) -> Plan:
-        plan = reconcile(self.body, self.seen, self.settings, self.now)
+        seen = replace(self.seen, children=tuple(map(trimmed, self.seen.children)))
+        plan = reconcile(self.body, seen, self.settings, self.now)
         self.body = passed(self.body, plan)
         self.seen = applied(self.seen, plan)
         self.events += [f"{event.type} {event.reason}" for event in plan.events]

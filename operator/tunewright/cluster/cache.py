@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from tunewright.api.common import Kind
+from tunewright.cluster.trim import trimmed
 from tunewright.reconcile.references import Key, references
 
 Body = Mapping[str, Any]
@@ -16,12 +17,6 @@ class Index(Protocol):
 
     def get(self, key: Any, default: Any = None, /) -> Any:
         """Return the values under a key."""
-
-
-def trimmed(body: Body) -> dict[str, Any]:
-    """Return a body without what is never read; managedFields are often the larger half of it."""
-    meta = {key: value for key, value in body["metadata"].items() if key != "managedFields"}
-    return {**body, "metadata": meta}
 
 
 class Cache:

@@ -10,12 +10,13 @@ from tunewright.api.common import Kind
 from tunewright.api.crd import DEFINITIONS
 from tunewright.build.names import KIND_LABEL, NAME_LABEL, OWNER_UID_LABEL
 from tunewright.build.settings import Settings
-from tunewright.cluster.cache import Cache, ResourceKey, trimmed
+from tunewright.cluster.cache import Cache, ResourceKey
 from tunewright.cluster.gather import Foreign
 from tunewright.cluster.metrics import QUEUE_DEPTH, STALLED_SECONDS
 from tunewright.cluster.progress_reader import ProgressReader
 from tunewright.cluster.reconciler import Reconciler
 from tunewright.cluster.transport import Transport
+from tunewright.cluster.trim import trimmed
 from tunewright.cluster.work_queue import WorkQueue
 from tunewright.handlers.configuration import CHILDREN
 from tunewright.reconcile.references import references

@@ -1,7 +1,8 @@
 """The cache: Kopf's indexes (here plain dicts), overlaid with what the operator wrote itself."""
 
 from tunewright.api.common import Kind
-from tunewright.cluster.cache import Cache, trimmed
+from tunewright.cluster.cache import Cache
+from tunewright.cluster.trim import trimmed
 
 FTJ = (Kind.FINE_TUNE_JOB, "team", "bot")
 MERGE = (Kind.MODEL_MERGE, "team", "bot")

@@ -1,6 +1,7 @@
 """The progress reader, against real sockets: it never makes anyone wait, asks once, and wakes who has news."""
 
 import asyncio
+import os
 import time
 from contextlib import asynccontextmanager
 
@@ -12,8 +13,8 @@ from tunewright.cluster.progress_reader import ProgressReader
 from tunewright.contract.run_spec import PROGRESS_PORT
 
 KEY = (Kind.FINE_TUNE_JOB, "team", "bot")
-ADDRESS = "127.0.0.91"
-NOBODY = "127.0.0.92"
+ADDRESS = f"127.91.{os.getpid() % 256}.{os.getpid() // 256 % 254 + 1}"  # the port is fixed, and tests run side by side
+NOBODY = ADDRESS.replace("127.91", "127.92")
 
 
 @asynccontextmanager
