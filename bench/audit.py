@@ -47,6 +47,11 @@ def is_write(entry: Entry) -> bool:
     return entry["user"]["username"] == OPERATOR and entry["verb"] in WRITES
 
 
+def is_read(entry: Entry) -> bool:
+    """Return whether the operator asked for an object."""
+    return entry["user"]["username"] == OPERATOR and entry["verb"] == "get" and "objectRef" in entry
+
+
 def made(entry: Entry) -> bool:
     """Return whether an object was created; server-side apply creates too. An Event is no object of a resource."""
     target = entry["objectRef"]

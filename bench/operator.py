@@ -13,8 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from bench.audit import RULES, AuditLog, Resource, delays, is_done, is_write, made, seconds, status_written, writes_by_resource
-
+from bench.audit import RULES, AuditLog, Resource, delays, is_done, is_read, is_write, made, seconds, status_written, writes_by_resource
 from support.api_server import ADMIN, ROOT, TOKENS, ApiServer, Body, Operator, wait_for
 from support.fleet import Fleet
 from tunewright.api import API_VERSION
@@ -91,8 +90,8 @@ def bench(resources: int, idle_seconds: float) -> dict[str, float]:
         moments = [seconds(each) for each in log.entries]
         all_done = max(moments) - min(moments)
         wait_for("the operator has nothing left to do", lambda: queued(operator) == 0 and not quiet(log), timeout=60, every=3)
-        life = [each for each in log.entries if is_write(each)]
-        waits = sorted(delays(log.entries, owners))
+        life = list(log.entries)
+        waits = sorted(delays(life, owners))
 
         cpu = cpu_seconds(operator)
         time.sleep(idle_seconds)
@@ -104,8 +103,9 @@ def bench(resources: int, idle_seconds: float) -> dict[str, float]:
         changes = writes_by_resource(life)
         table = {
             "resources": f"{len(names)}, of which each waits for another or is waited for",
-            "created by the operator": f"{sum(made(each) for each in life)} objects",
+            "created by the operator": f"{sum(is_write(each) and made(each) for each in life)} objects",
             "other writes per resource": ", ".join(f"{what} {count / len(names):.2f}" for what, count in changes.most_common()),
+            "reads per resource": f"{sum(is_read(each) for each in life) / len(names):.2f}",
             "memory": f"{rss:.0f} MB when idle, {peak:.0f} MB at most, {peak_again:.0f} MB at most after the restart",
             f"CPU in {idle_seconds:.0f} s idle": f"{idle_cpu:.2f} s",
             "writes after the restart": f"{quiet(log)}",

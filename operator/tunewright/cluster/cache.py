@@ -1,5 +1,6 @@
 """What the operator has seen: Kopf's indexes, overlaid with what it wrote itself and the watch has not yet brought back."""
 
+from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any, Protocol
 
@@ -27,11 +28,15 @@ class Cache:
         self._children = children
         self._dependents = dependents
         self._written: dict[str, Body] = {}
+        self._written_of: defaultdict[str, set[str]] = defaultdict(set)
         self._deleted: set[str] = set()
 
     def wrote(self, body: Body) -> None:
         """Remember what the API server answered to a write."""
-        self._written[body["metadata"]["uid"]] = trimmed(body)
+        meta = body["metadata"]
+        self._written[meta["uid"]] = trimmed(body)
+        for owner in meta.get("ownerReferences", []):
+            self._written_of[owner["uid"]].add(meta["uid"])
 
     def deleted(self, uid: str) -> None:
         """Remember a deletion that the watch has not yet brought back."""
@@ -41,6 +46,7 @@ class Cache:
     def forget(self, uid: str) -> None:
         """Drop what was written of an object that the watch has seen deleted."""
         self._written.pop(uid, None)
+        self._written_of.pop(uid, None)
         self._deleted.discard(uid)
 
     def resource(self, key: ResourceKey) -> Body | None:
@@ -51,10 +57,9 @@ class Cache:
     def children(self, uid: str) -> tuple[Body, ...]:
         """Return the objects whose controller is the resource with that uid, and its Pods."""
         seen = {body["metadata"]["uid"]: self._newest(body) for body in self._children.get(uid) or ()}
-        for written in self._written.values():
-            meta = written["metadata"]
-            if meta["uid"] not in seen and any(each["uid"] == uid for each in meta.get("ownerReferences", [])):
-                seen[meta["uid"]] = written
+        written = self._written_of.get(uid, set())
+        written.intersection_update(self._written)
+        seen.update({each: self._written[each] for each in written - seen.keys()})
         return tuple(body for each, body in sorted(seen.items()) if each not in self._deleted)
 
     def referenced(self, body: Body) -> dict[Key, Body]:

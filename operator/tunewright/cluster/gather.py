@@ -38,8 +38,8 @@ async def gather(key: ResourceKey, body: Body, cache: Cache, transport: Transpor
     if len(progress) < len(running):
         # The reader brings the key back within its patience: that a Pod runs and what it says is then one write.
         return None
-    namespace = key[1]
-    claims, configmaps = await _places(body, namespace, transport)
+    # A Job was told its inputs when it was made: until it has ended, no place is looked for.
+    claims, configmaps = ({}, {}) if any(_works(child) for child in children) else await _places(body, key[1], transport)
     return World(
         children=children,
         resources=cache.referenced(body),
@@ -48,6 +48,12 @@ async def gather(key: ResourceKey, body: Body, cache: Cache, transport: Transpor
         foreign=await _still_foreign(key, body["metadata"]["uid"], transport, foreign),
         progress=progress,
     )
+
+
+def _works(child: Body) -> bool:
+    """Return whether the object is a Job that has not ended."""
+    ended = (each["type"] in ("Complete", "Failed") and each["status"] == "True" for each in child.get("status", {}).get("conditions", []))
+    return child["kind"] == "Job" and "deletionTimestamp" not in child["metadata"] and not any(ended)
 
 
 async def _places(body: Body, namespace: str, transport: Transport) -> tuple[dict[str, Body], dict[str, frozenset[str]]]:

@@ -48,6 +48,8 @@ class Transport:
             config.load_incluster_config(client_configuration=settings)
         except config.ConfigException:
             await config.load_kube_config(client_configuration=settings)
+        # With it, aiohttp goes through two threads for every request, to look for proxies and in ~/.netrc; Kopf beside us looks at neither.
+        settings.client_session_kwargs = {"trust_env": False}
         return cls(client.ApiClient(settings))
 
     async def close(self) -> None:
