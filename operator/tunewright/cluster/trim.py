@@ -14,6 +14,15 @@ def trimmed(body: Body) -> dict[str, Any]:
     return {**result, "spec": spec(body["spec"])} if spec is not None else result
 
 
+def trim(body: dict[str, Any]) -> dict[str, Any]:
+    """Trim a body in place, so that whoever else holds it holds less, and return it."""
+    for part, kept in trimmed(body).items():
+        if kept is not body[part]:
+            body[part].clear()
+            body[part].update(kept)
+    return body
+
+
 def _pod(spec: Body) -> dict[str, Any]:
     """Keep the ports: who has the progress port is asked for its progress."""
     return {"containers": [{"ports": each["ports"]} for each in spec.get("containers", []) if "ports" in each]}

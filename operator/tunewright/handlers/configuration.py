@@ -9,6 +9,12 @@ from tunewright.build.names import MANAGED_BY
 _WATCH_SECONDS: Final = 300
 """A watch is renewed after so long: a half-open stream is noticed, and the list of it is served from the API server's cache."""
 
+_LIST_CHUNK: Final = 250
+"""Objects asked for at a time when all are listed: a whole list at once would be the most memory the operator ever takes."""
+
+_IDLE_SECONDS: Final = 1.0
+"""How long Kopf keeps a task, and with it the object as it was sent, in case another event of that object comes."""
+
 CHILDREN: Final = (("", "v1", "pods"), ("", "v1", "persistentvolumeclaims"), ("", "v1", "services"), ("batch", "v1", "jobs"), ("apps", "v1", "deployments"))
 """(group, version, plural) of what the operator makes, or what its Jobs and Deployments make; only those with our label are sent."""
 
@@ -33,6 +39,8 @@ def configure(*, clusterwide: bool) -> kopf.OperatorSettings:
     settings.posting.enabled = False
     settings.persistence.diffbase_storage = _NoDiffs()
     settings.scanning.disabled = not clusterwide
+    settings.queueing.idle_timeout = _IDLE_SECONDS
+    settings.watching.chunk_size = _LIST_CHUNK
     settings.watching.server_timeout = _WATCH_SECONDS
     settings.watching.client_timeout = _WATCH_SECONDS + 30
     settings.watching.connect_timeout = 15

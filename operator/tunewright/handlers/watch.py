@@ -16,7 +16,7 @@ from tunewright.cluster.metrics import QUEUE_DEPTH, STALLED_SECONDS
 from tunewright.cluster.progress_reader import ProgressReader
 from tunewright.cluster.reconciler import Reconciler
 from tunewright.cluster.transport import Transport
-from tunewright.cluster.trim import trimmed
+from tunewright.cluster.trim import trim
 from tunewright.cluster.work_queue import WorkQueue
 from tunewright.handlers.configuration import CHILDREN
 from tunewright.reconcile.references import references
@@ -95,8 +95,9 @@ def register(registry: kopf.OperatorRegistry, runtime: Runtime) -> None:
     async def start(**indexes: Any) -> None:
         await runtime.start(indexes["resources"], indexes["children"], indexes["dependents"])
 
+    # Kopf holds what it has listed until all is indexed; what it holds is trimmed with what is kept.
     async def resources(body: kopf.Body, **_: Any) -> dict[ResourceKey, dict[str, Any]]:
-        return {_key(body): trimmed(dict(body))}
+        return {_key(body): trim(dict(body))}
 
     async def dependents(body: kopf.Body, **_: Any) -> dict[ResourceKey, ResourceKey]:
         kind, namespace, name = _key(body)
@@ -104,7 +105,7 @@ def register(registry: kopf.OperatorRegistry, runtime: Runtime) -> None:
 
     async def children(body: kopf.Body, **_: Any) -> dict[str, dict[str, Any]] | None:
         uid = body["metadata"].get("labels", {}).get(OWNER_UID_LABEL)
-        return {uid: trimmed(dict(body))} if uid else None
+        return {uid: trim(dict(body))} if uid else None
 
     async def resource_event(body: kopf.Body, type: str | None, **_: Any) -> None:
         runtime.resource_seen(_key(body), body["metadata"]["uid"], gone=type == "DELETED")

@@ -208,7 +208,9 @@ def plan(resource: Resource[ApiModel], outcome: Outcome, now: datetime) -> Plan:
     ended = last.type == "Succeeded" and last.status is not None
     if ended:
         status["completionTime"] = timestamp(now)
-    events = transition_events(old, (fact for fact in outcome.facts if fact.type not in _QUIET), WARNINGS)
+    # That a Pod is starting is no news: a Job's own events say so, and the next one here says that it runs, or why it does not.
+    told = (fact for fact in outcome.facts if fact.type not in _QUIET and fact.reason != "Starting")
+    events = transition_events(old, told, WARNINGS)
     requeue = outcome.requeue_after
     if ended and requeue is None:
         requeue = getattr(resource.spec, "ttl_seconds_after_finished", None)

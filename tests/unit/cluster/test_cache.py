@@ -2,7 +2,7 @@
 
 from tunewright.api.common import Kind
 from tunewright.cluster.cache import Cache
-from tunewright.cluster.trim import trimmed
+from tunewright.cluster.trim import trim, trimmed
 
 FTJ = (Kind.FINE_TUNE_JOB, "team", "bot")
 MERGE = (Kind.MODEL_MERGE, "team", "bot")
@@ -94,3 +94,28 @@ def test_dependents_are_found_through_others_and_cycles_end():
     made = cache(dependents={FTJ: [MERGE], MERGE: [EVAL, FTJ], EVAL: []})
     assert made.dependents(FTJ) == {MERGE, EVAL}
     assert made.dependents(EVAL) == set()
+
+
+def test_what_was_written_is_forgotten_with_its_owner_or_once_it_is_seen():
+    children = {}
+    made = cache(children=children)
+    for owner in ("u1", "u2"):
+        made.wrote(body(f"c-{owner}", 2, owner))
+    children["u1"] = [body("c-u1", 3, "u1", status={"seen": True})]
+    assert [each["status"] for each in made.children("u1")] == [{"seen": True}]
+    children.clear()
+    assert made.children("u1") == (), "the watch has seen it and seen it go"
+    made.forget("u2")
+    assert made.children("u2") == ()
+
+
+def test_of_a_pod_the_ports_are_kept_and_of_a_job_what_it_was_told():
+    container = {"name": "c", "image": "i", "env": [{"name": "A", "value": "b"}], "ports": [{"name": "progress"}]}
+    pod = body(kind="Pod", spec={"volumes": [{}], "containers": [container]}, status={"phase": "Running"})
+    job = body(kind="Job", spec={"suspend": True, "template": {"metadata": {}, "spec": {"volumes": [{}], "containers": [container]}}})
+    assert trimmed(pod)["spec"] == {"containers": [{"ports": [{"name": "progress"}]}]}
+    assert trimmed(job)["spec"] == {"suspend": True, "template": {"spec": {"containers": [{"env": [{"name": "A", "value": "b"}]}]}}}
+    assert trimmed(trimmed(job)) == trimmed(job)
+    held = {**pod}
+    assert trim(pod) == trimmed(held)
+    assert held["spec"] == {"containers": [{"ports": [{"name": "progress"}]}]}, "whoever else holds it holds less"
