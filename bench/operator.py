@@ -98,6 +98,7 @@ def bench(resources: int, idle_seconds: float) -> dict[str, float]:
         idle_writes, idle_cpu = quiet(log), cpu_seconds(operator) - cpu
         rss, peak = (memory_mb(operator, each) for each in ("VmRSS", "VmHWM"))
 
+        passes = reconciles(operator)
         converged = restart(operator, len(names))
         peak_again = memory_mb(operator, "VmHWM")
         changes = writes_by_resource(life)
@@ -105,6 +106,7 @@ def bench(resources: int, idle_seconds: float) -> dict[str, float]:
             "resources": f"{len(names)}, of which each waits for another or is waited for",
             "created by the operator": f"{sum(is_write(each) and made(each) for each in life)} objects",
             "other writes per resource": ", ".join(f"{what} {count / len(names):.2f}" for what, count in changes.most_common()),
+            "passes per resource": f"{passes / len(names):.2f}",
             "reads per resource": f"{sum(is_read(each) for each in life) / len(names):.2f}",
             "memory": f"{rss:.0f} MB when idle, {peak:.0f} MB at most, {peak_again:.0f} MB at most after the restart",
             f"CPU in {idle_seconds:.0f} s idle": f"{idle_cpu:.2f} s",
