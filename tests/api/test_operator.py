@@ -1,6 +1,7 @@
 """The operator against a real API server: what it says, what it makes, what it writes, and that a crash changes nothing."""
 
 import datetime
+import socket
 import time
 from collections import Counter
 
@@ -9,6 +10,7 @@ import pytest
 from support.api_server import OPERATOR, WRITES, wait_for
 from support.stand_in import serving_progress
 from support.worlds import failure, reading, result
+from tunewright.contract.run_spec import PROGRESS_PORT
 
 API = "tunewright.dev/v1alpha1"
 HUB = {"uri": "hf://org/model@main"}
@@ -179,6 +181,16 @@ def test_progress_is_in_the_status_while_it_runs(cluster, operator):
     table = cluster.server.kubectl("get", "ftj", "-n", cluster.namespace).stdout
     assert "62%" in table
     assert "3m" in table
+
+
+def test_a_pod_that_never_speaks_is_told_and_costs_no_more_than_its_figures(cluster, operator):
+    cluster.apply(DATA, resource("FineTuneJob", model=HUB, dataset=ROWS))
+    with socket.create_server(("127.0.0.78", PROGRESS_PORT)):
+        cluster.run_job("bot-prepare", "127.0.0.78")
+        cluster.wait_condition("FineTuneJob", "bot", "ProgressReadable", "False", "NoAnswer", timeout=15)
+        assert cluster.condition("FineTuneJob", "bot", "Succeeded")["reason"] == "Preparing"
+        cluster.finish_job("bot-prepare", result("prepare"))
+        cluster.wait_condition("FineTuneJob", "bot", "DataPrepared", "True", "Prepared", timeout=5)
 
 
 def test_the_operator_killed_at_every_stage_makes_no_job_twice(cluster, operator):
