@@ -98,7 +98,8 @@ def _template_error() -> type[Exception]:
     """Return the base of jinja2's own exceptions; it is in the trainer's image only."""
     from jinja2.exceptions import TemplateError
 
-    return TemplateError
+    base: type[Exception] = TemplateError
+    return base
 
 
 def _first_line(error: Exception) -> str:
