@@ -34,11 +34,15 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- $settings | toJson -}}
 {{- end }}
 
+{{/* Just what the operator uses: tests/api/test_permissions.py compares these rules with the API server's audit log, both ways. No verb on secrets. */}}
 {{- define "tunewright.rules" -}}
 - apiGroups: [tunewright.dev]
   resources: [finetunejobs, modelmerges, evaluations, inferenceservices]
-  # delete: ttlSecondsAfterFinished. Specs are never written.
-  verbs: [get, list, watch, delete]
+  verbs: [list, watch]
+- apiGroups: [tunewright.dev]
+  # ttlSecondsAfterFinished. Specs are never written.
+  resources: [finetunejobs, modelmerges, evaluations]
+  verbs: [delete]
 - apiGroups: [tunewright.dev]
   resources: [finetunejobs/status, modelmerges/status, evaluations/status, inferenceservices/status]
   verbs: [patch]
@@ -56,7 +60,7 @@ app.kubernetes.io/instance: {{ .Release.Name }}
   verbs: [get, list, watch, create]
 - apiGroups: [""]
   resources: [pods]
-  verbs: [get, list, watch]
+  verbs: [list, watch]
 - apiGroups: [""]
   # get: to say that a configmap:// location or its key does not exist.
   resources: [configmaps]
