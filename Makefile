@@ -30,7 +30,8 @@ lint: python ## ruff, mypy --strict and the import rules.
 	lint-imports --no-logo
 
 .PHONY: unit
-unit: python ## Unit tests: pure code, no cluster.
+unit: python ## Unit tests: pure code and the rendered chart, no cluster.
+	@hack/cluster/build helm
 	pytest -q -n 2 tests/unit
 
 .PHONY: trainer

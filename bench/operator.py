@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from bench.audit import RULES, AuditLog, Resource, delays, is_done, is_read, is_write, made, seconds, status_written, writes_by_resource
-from support.api_server import ADMIN, ROOT, TOKENS, ApiServer, Body, Operator, wait_for
+from support.api_server import ADMIN, TOKENS, ApiServer, Body, Operator, wait_for
 from support.fleet import Fleet
 from tunewright.api import API_VERSION
 from tunewright.api.crd import DEFINITIONS
@@ -134,9 +134,7 @@ def running() -> Iterator[tuple[ApiServer, Operator]]:
         operator = Operator(server, _SETTINGS)
         try:
             server.start()
-            applied = server.kubectl("apply", "--server-side", "-f", ROOT / "crds")
-            assert applied.returncode == 0, applied.stderr
-            wait_for("the CRDs are served", lambda: server.kubectl("wait", "--for=condition=Established", "crd", "--all").returncode == 0, every=0.5)
+            server.install_chart()
             server.request("POST", "/api/v1/namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": _NAMESPACE}})
             rows = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "rows"}, "data": {"train.jsonl": "{}\n"}}
             server.request("POST", f"/api/v1/namespaces/{_NAMESPACE}/configmaps", rows)

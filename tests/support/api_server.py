@@ -16,15 +16,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+from support.helm import NAMESPACE, of_kind, rendered, service_account_name
+
 T = TypeVar("T")
 Body = dict[str, Any]
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 ADMIN: Final = "test-admin"
-OPERATOR: Final = "tunewright-operator"
+OPERATOR: Final = service_account_name("tunewright")
+"""The operator's service account as the chart names it: it may do what the chart's roles grant, and nothing else."""
+NAMESPACED: Final = service_account_name("namespaced")
+"""The service account of a second release, for namespaced installations."""
 WRITES: Final = frozenset({"create", "update", "patch", "delete", "deletecollection"})
-TOKENS: Final = {ADMIN: "admin-token", OPERATOR: "operator-token"}
-_AUDITED: Final[tuple[Body, ...]] = ({"level": "Metadata", "users": [OPERATOR]},)
+TOKENS: Final = {ADMIN: "admin-token", OPERATOR: "operator-token", NAMESPACED: "namespaced-token"}
+_ROLE_KINDS: Final = ("ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding")
+_GROUPS: Final = {ADMIN: "system:masters"}
+_AUDITED: Final[tuple[Body, ...]] = ({"level": "Metadata", "users": [OPERATOR, NAMESPACED]},)
 """The rules of the audit policy: every request of the operator."""
 
 
@@ -91,7 +98,7 @@ class ApiServer:
         key = self.folder / "service-account.key"
         subprocess.run(["openssl", "genrsa", "-out", key, "2048"], check=True, capture_output=True)
         tokens = self.folder / "tokens.csv"
-        tokens.write_text("".join(f'{token},{user},{user},"system:masters"\n' for user, token in TOKENS.items()))
+        tokens.write_text("".join(f'{token},{user},{user},"{_GROUPS.get(user, "system:serviceaccounts")}"\n' for user, token in TOKENS.items()))
         policy = self.folder / "audit-policy.json"
         rules = [*self._audit_rules, {"level": "None"}]
         policy.write_text(
@@ -116,6 +123,13 @@ class ApiServer:
 
         wait_for("kube-apiserver is ready", ready, timeout=90)
 
+    def install_chart(self) -> None:
+        """Install our CRDs and the roles that the chart gives the operator; the operator itself is a process beside the server."""
+        applied = self.kubectl("apply", "--server-side", "-f", ROOT / "crds")
+        assert applied.returncode == 0, applied.stderr
+        wait_for("the CRDs are served", lambda: self.kubectl("wait", "--for=condition=Established", "crd", "--all").returncode == 0, every=0.5)
+        self.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}, *of_kind(rendered(), *_ROLE_KINDS))
+
     def stop(self) -> None:
         """Stop what was started, the server before its store."""
         for process in reversed(self._processes):
@@ -129,7 +143,7 @@ class ApiServer:
 
     def kubeconfig(self, user: str) -> Path:
         """Return the path of a kubeconfig for `user`."""
-        path = self.folder / f"{user}.kubeconfig"
+        path = self.folder / f"{user.replace(':', '-')}.kubeconfig"
         content = {
             "apiVersion": "v1", "kind": "Config", "current-context": "test",
             "clusters": [{"name": "test", "cluster": {"server": f"https://127.0.0.1:{self.port}", "insecure-skip-tls-verify": True}}],
@@ -175,11 +189,13 @@ class ApiServer:
         """Merge-patch an object or its status."""
         self.request("PATCH", path, patch, "application/merge-patch+json")
 
-    def audited(self) -> Iterator[Body]:
+    def audited(self, user: str = OPERATOR) -> Iterator[Body]:
         """Yield every request of the operator so far."""
         if self.audit_log.exists():
             for line in self.audit_log.read_text().splitlines():
-                yield json.loads(line)
+                each = json.loads(line)
+                if each["user"]["username"] == user:
+                    yield each
 
     def written(self) -> list[Body]:
         """Return the operator's requests so far that are not reads."""
@@ -200,6 +216,8 @@ class Operator:
     settings: Body
     process: subprocess.Popen[bytes] | None = None
     probe_port: int = 0
+    user: str = OPERATOR
+    namespaces: tuple[str, ...] = ()
 
     @property
     def log(self) -> Path:
@@ -210,8 +228,8 @@ class Operator:
         assert self.process is None
         self.probe_port = free_port()
         environment = {
-            **os.environ, "KUBECONFIG": str(self.server.kubeconfig(OPERATOR)), "TUNEWRIGHT_SETTINGS": json.dumps(self.settings),
-            "TUNEWRIGHT_PROBE_PORT": str(self.probe_port), "PYTHONPATH": str(ROOT / "operator"), "TUNEWRIGHT_LOG_LEVEL": "INFO",
+            **os.environ, "KUBECONFIG": str(self.server.kubeconfig(self.user)), "TUNEWRIGHT_SETTINGS": json.dumps(self.settings),
+            "TUNEWRIGHT_NAMESPACES": ",".join(self.namespaces), "TUNEWRIGHT_PROBE_PORT": str(self.probe_port), "PYTHONPATH": str(ROOT / "operator"), "TUNEWRIGHT_LOG_LEVEL": "INFO",
         }  # fmt: skip
         with self.log.open("ab") as log:
             self.process = subprocess.Popen([sys.executable, "-m", "tunewright.handlers"], env=environment, stdout=log, stderr=log, stdin=subprocess.DEVNULL)

@@ -20,10 +20,11 @@ from tunewright.contract.run_spec import (
     TrainSpec,
     parse_run_spec,
 )
-from tunewright_trainer.environment import prepare_environment
+from tunewright_trainer.environment import adopt_secrets, prepare_environment
 from tunewright_trainer.errors import Failure, RunError, StopRequested, classify
 from tunewright_trainer.log import log
 from tunewright_trainer.progress import ProgressBoard, Verb
+from tunewright_trainer.redact import Redactor, redact_output, secret_values
 from tunewright_trainer.result import write_result
 from tunewright_trainer.server import start_server
 from tunewright_trainer.stop import StopSignal
@@ -59,14 +60,14 @@ def run_verb(spec: Spec, board: ProgressBoard, stop: StopSignal) -> RunResult:
             return run_fetch(spec, board)
 
 
-def main(environ: Mapping[str, str]) -> ExitCode:
+def main(environ: Mapping[str, str], redactor: Redactor) -> ExitCode:
     """Run to the end, write the result and return the exit code. What goes wrong becomes the result; SIGTERM may end the process in here."""
     termination_log = Path(environ.get(TERMINATION_LOG_ENV, TERMINATION_MESSAGE_PATH))
     verb: Verb = verb_in(environ.get(RUN_SPEC_ENV, ""))
 
     def stop_now() -> None:
         failure = classify(StopRequested())
-        _exit(_finish(failed(verb, failure), failure.exit_code, termination_log))
+        _exit(_finish(failed(verb, failure), failure.exit_code, termination_log, redactor))
 
     try:
         stop = StopSignal()
@@ -83,10 +84,11 @@ def main(environ: Mapping[str, str]) -> ExitCode:
         if not failure.expected:
             traceback.print_exc(file=sys.stdout)
         result, code = failed(verb, failure), failure.exit_code
-    return _finish(result, code, termination_log)
+    return _finish(result, code, termination_log, redactor)
 
 
-def _finish(result: RunResult, code: ExitCode, termination_log: Path) -> ExitCode:
+def _finish(result: RunResult, code: ExitCode, termination_log: Path, redactor: Redactor) -> ExitCode:
+    result = result.model_copy(update={"message": redactor.text(result.message)})
     log(f"{result.outcome}{f' ({result.reason})' if result.reason else ''}: {result.message}")
     write_result(result, termination_log)
     return code
@@ -128,5 +130,10 @@ def _exit(code: ExitCode) -> NoReturn:
 
 
 if __name__ == "__main__":
+    hide = Redactor(secret_values(os.environ))
+    redact_output(hide)
+    unused = adopt_secrets(os.environ)
     prepare_environment()
-    _exit(main(os.environ))
+    if unused:
+        log(f"keys of Secrets that are not used: {', '.join(unused)}")
+    _exit(main(os.environ, hide))

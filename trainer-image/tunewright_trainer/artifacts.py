@@ -14,10 +14,12 @@ from typing import Literal
 from pydantic import ValidationError
 
 from tunewright.contract.manifest import MANIFEST_NAME, FileEntry, Manifest
-from tunewright.contract.run_result import ArtifactRef
+from tunewright.contract.run_result import ArtifactRef, FailureReason
 from tunewright.contract.run_spec import Owner
 from tunewright_trainer.errors import RunError
+from tunewright_trainer.finite_weights import FiniteScan
 from tunewright_trainer.log import log
+from tunewright_trainer.safetensors_header import HeaderError, read_header
 
 Kind = Literal["Model", "Adapter", "Dataset", "Evaluation", "Checkpoint"]
 
@@ -48,19 +50,48 @@ def sha256_of(path: Path) -> str:
     return digest.hexdigest()
 
 
-def file_entries(directory: Path) -> tuple[FileEntry, ...]:
-    """Hash every file below `directory` but the manifest, sorted by path. Two at a time: hashing releases the interpreter's lock."""
+def sha256_and_broken_tensor(path: Path) -> tuple[str, str | None]:
+    """Return the sha256 of a file in hex and, of safetensors, the first tensor with NaN or infinite numbers; the bytes are read once for both."""
+    if path.suffix != ".safetensors":
+        return sha256_of(path), None
+    try:
+        scan = FiniteScan(read_header(path))
+    except HeaderError:
+        return sha256_of(path), None  # model_safety says what is wrong with it
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK):
+            digest.update(chunk)
+            scan.feed(chunk)
+    return digest.hexdigest(), scan.broken
+
+
+def file_entries(directory: Path, when_broken: FailureReason) -> tuple[FileEntry, ...]:
+    """Hash every file below `directory` but the manifest, sorted by path. Two at a time: hashing releases the interpreter's lock.
+
+    Raises RunError `when_broken` for weights with NaN or infinite numbers.
+    """
     paths = sorted(path for path in directory.rglob("*") if path.is_file() and path != directory / MANIFEST_NAME)
+    entries = []
     with ThreadPoolExecutor(2) as pool:
-        hashes = list(pool.map(sha256_of, paths))
-    return tuple(
-        FileEntry(path=path.relative_to(directory).as_posix(), size=path.stat().st_size, sha256=sha256) for path, sha256 in zip(paths, hashes, strict=True)
-    )
+        for path, (sha256, broken) in zip(paths, pool.map(sha256_and_broken_tensor, paths), strict=True):
+            if broken is not None:
+                raise RunError(when_broken, not_finite(path, broken))
+            entries.append(FileEntry(path=path.relative_to(directory).as_posix(), size=path.stat().st_size, sha256=sha256))
+    return tuple(entries)
+
+
+def not_finite(path: Path, tensor: str) -> str:
+    """Return the sentence for a file with weights that are no numbers."""
+    return f"{path}: tensor `{tensor}` has NaN or infinite values; nothing that is computed with them has a meaning"
 
 
 def write_manifest(directory: Path, provenance: Provenance) -> Manifest:
-    """Sync every file of `directory`, then write its manifest in one step; a directory without manifest was never finished."""
-    entries = file_entries(directory)
+    """Sync every file of `directory`, then write its manifest in one step; a directory without manifest was never finished.
+
+    Raises RunError NotFinite for weights with NaN or infinite numbers: they are never published.
+    """
+    entries = file_entries(directory, "NotFinite")
     for entry in entries:
         _sync(directory / entry.path)
     manifest = Manifest(
@@ -89,7 +120,7 @@ def read_manifest(directory: Path) -> Manifest | None:
 def verify(directory: Path, expected_digest: str | None = None) -> Manifest:
     """Check every file of the artifact against its manifest, and the manifest against `expected_digest`.
 
-    Raises RunError DigestMismatch, naming the first file that is missing or differs.
+    Raises RunError DigestMismatch, naming the first file that is missing, differs or is not listed, and UnsafeModel for weights that are not finite.
     """
     manifest = read_manifest(directory)
     if manifest is None:
@@ -101,20 +132,36 @@ def verify(directory: Path, expected_digest: str | None = None) -> Manifest:
     with ThreadPoolExecutor(2) as pool:
         for problem in pool.map(lambda entry: _file_problem(directory, entry), manifest.files):
             if problem is not None:
-                raise RunError("DigestMismatch", problem)
+                raise problem
+    _check_nothing_added(directory, manifest)
     return manifest
 
 
-def _file_problem(directory: Path, entry: FileEntry) -> str | None:
+def _check_nothing_added(directory: Path, manifest: Manifest) -> None:
+    # A file beside those of the manifest (a chat template, another shard) would be loaded with them, and no digest would show it.
+    listed = {entry.path for entry in manifest.files}
+    for top in _visible_entries(directory):
+        for path in (top, *top.rglob("*")):
+            name = path.relative_to(directory).as_posix()
+            if name not in listed and name != MANIFEST_NAME and (path.is_symlink() or not path.is_dir()):
+                raise RunError("DigestMismatch", f"{path} is not in the manifest: it was added after the artifact was published")
+
+
+def _file_problem(directory: Path, entry: FileEntry) -> RunError | None:
     path = directory / entry.path
     if ".." in Path(entry.path).parts or Path(entry.path).is_absolute():
-        return f"{directory}: the manifest names `{entry.path}`, outside of the artifact"
+        return RunError("DigestMismatch", f"{directory}: the manifest names `{entry.path}`, outside of the artifact")
     if not path.is_file():
-        return f"{path} is missing, but the manifest names it"
+        return RunError("DigestMismatch", f"{path} is missing, but the manifest names it")
+    if not path.resolve().is_relative_to(directory.resolve()):
+        return RunError("DigestMismatch", f"{path} is a link out of the artifact")
     size = path.stat().st_size
     if size != entry.size:
-        return f"{path} has {size} bytes, the manifest says {entry.size}"
-    return None if sha256_of(path) == entry.sha256 else f"{path} differs from its sha256 in the manifest"
+        return RunError("DigestMismatch", f"{path} has {size} bytes, the manifest says {entry.size}")
+    sha256, broken = sha256_and_broken_tensor(path)
+    if sha256 != entry.sha256:
+        return RunError("DigestMismatch", f"{path} differs from its sha256 in the manifest")
+    return None if broken is None else RunError("UnsafeModel", not_finite(path, broken))
 
 
 def artifact_size(manifest: Manifest) -> int:

@@ -7,6 +7,8 @@ import os
 from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 
+from tunewright.contract.secrets import SECRET_PREFIX, SECRET_VARIABLES
+
 SCRATCH_ENV = "TUNEWRIGHT_SCRATCH"
 
 
@@ -35,6 +37,24 @@ def defaults(environ: Mapping[str, str], home_is_writable: bool, directory: Path
         }
     added = {name: value for name, value in wanted.items() if name not in environ}
     return added if home_is_writable else added | {"HOME": str(directory)}
+
+
+def adopt_secrets(environ: MutableMapping[str, str]) -> list[str]:
+    """Give the keys of the user's Secrets that are known their own names; return those that are not used.
+
+    What the chart set is never replaced. The content of a hub that the user names is fetched by the client in Python alone, whose connections are
+    checked (endpoints.py).
+    """
+    unused = []
+    for name in sorted(name for name in environ if name.startswith(SECRET_PREFIX)):
+        key, value = name.removeprefix(SECRET_PREFIX), environ.pop(name)
+        if key not in SECRET_VARIABLES or key in environ:
+            unused.append(key)
+            continue
+        environ[key] = value
+        if key == "HF_ENDPOINT":
+            environ["HF_HUB_DISABLE_XET"] = "1"
+    return unused
 
 
 def prepare_environment(environ: MutableMapping[str, str] = os.environ) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from tunewright.contract.run_result import FailureReason
 from tunewright.contract.uris import Location
+from tunewright_trainer.endpoints import guarded_connections
 from tunewright_trainer.errors import RunError
 from tunewright_trainer.log import log
 
@@ -137,7 +138,8 @@ def _hub_errors(uri: str, missing: FailureReason) -> Iterator[None]:
     )
 
     try:
-        yield
+        with guarded_connections():
+            yield
     except LocalEntryNotFoundError:  # an EntryNotFoundError by class, but it means that the hub could not be reached
         raise
     except HFValidationError as error:

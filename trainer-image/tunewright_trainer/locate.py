@@ -11,7 +11,7 @@ from tunewright_trainer.artifacts import digest_of_json, file_entries, read_mani
 from tunewright_trainer.environment import scratch
 from tunewright_trainer.errors import RunError
 from tunewright_trainer.hub import download_hub_dataset, download_hub_model, pinned_uri
-from tunewright_trainer.model_safety import check_adapter_directory, check_model_directory
+from tunewright_trainer.model_safety import check_adapter_directory, check_model_directory, check_tokenizer_directory
 from tunewright_trainer.s3 import download_s3_dataset, download_s3_model
 
 OnBytes = Callable[[int, int], None]
@@ -46,6 +46,8 @@ def resolve_tokenizer(source: Source) -> Path:
     directory = _model_files(source, ignore_bytes, weights=False)
     if source.path is not None:
         check_model_directory(directory)
+    else:
+        check_tokenizer_directory(directory)
     return directory
 
 
@@ -63,6 +65,7 @@ def resolve_dataset(source: Source) -> Path:
         path = Path(source.path)
         if not path.exists():
             raise RunError("DatasetNotFound", f"{source.uri} is not there ({path}); check the path below the volume or the key of the ConfigMap")
+        _check_stays_in_its_mount(source, path)
     else:
         location = _downloadable(source.uri)
         target = download_directory(source.uri, "dataset")
@@ -78,7 +81,7 @@ def model_digest(directory: Path, source: Source) -> str:
     manifest = read_manifest(directory)
     if manifest is not None:
         return manifest.digest()
-    entries = [entry for entry in file_entries(directory) if entry.path.endswith(".safetensors")]
+    entries = [entry for entry in file_entries(directory, "UnsafeModel") if entry.path.endswith(".safetensors")]
     return digest_of_json([[entry.path, entry.size, entry.sha256] for entry in entries])
 
 
@@ -92,6 +95,7 @@ def _model_files(source: Source, on_bytes: OnBytes, weights: bool) -> Path:
         directory = Path(source.path)
         if not directory.is_dir():
             raise RunError("ModelNotFound", f"{source.uri} is not there ({directory}); check the path below the volume")
+        _check_stays_in_its_mount(source, directory)
         return directory
     location = _downloadable(source.uri)
     if location.is_dataset:
@@ -100,6 +104,19 @@ def _model_files(source: Source, on_bytes: OnBytes, weights: bool) -> Path:
     if location.scheme == Scheme.HF:
         return download_hub_model(source.uri, location, target, weights, on_bytes)
     return download_s3_model(source.uri, location, target, weights, on_bytes)
+
+
+def _check_stays_in_its_mount(source: Source, path: Path) -> None:
+    """Raise RunError UnsafeModel for a link that leaves the volume: to another one, or to the environment of this process in /proc."""
+    location = parse_uri(source.uri)
+    below = location.path
+    if location.scheme not in (Scheme.PVC, Scheme.CONFIGMAP) or not str(path).endswith(below):
+        return  # not mounted by the operator, whose paths end as their URIs do
+    mount = Path(str(path).removesuffix(below)).resolve()
+    files = [path, *path.glob("*.jsonl")] if path.is_dir() else [path]
+    for each in files:
+        if not each.resolve().is_relative_to(mount):
+            raise RunError("UnsafeModel", f"{each} is a link out of the volume of {source.uri}")
 
 
 def _downloadable(uri: str) -> Location:

@@ -8,6 +8,7 @@ from typing import Any
 from tunewright.contract.manifest import MANIFEST_NAME
 from tunewright.contract.run_result import FailureReason
 from tunewright.contract.uris import Location
+from tunewright_trainer.endpoints import guarded_connections
 from tunewright_trainer.errors import RunError
 from tunewright_trainer.hub import wanted_files
 from tunewright_trainer.log import log
@@ -83,7 +84,8 @@ def _s3_errors(uri: str, missing: FailureReason) -> Iterator[None]:
     from botocore.exceptions import ClientError, NoCredentialsError, PartialCredentialsError
 
     try:
-        yield
+        with guarded_connections():
+            yield
     except (NoCredentialsError, PartialCredentialsError) as error:
         raise RunError("Denied", f"there are no credentials for {uri}; give a Secret with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY") from error
     except ClientError as error:

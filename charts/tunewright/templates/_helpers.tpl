@@ -34,11 +34,35 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- $settings | toJson -}}
 {{- end }}
 
+{{/* Rules of egress. DNS is wherever the cluster has it: a service, or an address of the node. */}}
+{{- define "tunewright.dns" -}}
+- ports: [{port: 53, protocol: UDP}, {port: 53, protocol: TCP}]
+{{- end }}
+
+{{- define "tunewright.downloads" -}}
+{{- if .Values.networkPolicy.workloads.downloadsTo -}}
+- to: {{- toYaml .Values.networkPolicy.workloads.downloadsTo | nindent 4 }}
+{{- else -}}
+# Everywhere but to link-local addresses and the metadata services of clouds, which trainer-image/tunewright_trainer/endpoints.py refuses as well.
+- to:
+    - ipBlock:
+        cidr: 0.0.0.0/0
+        except: [169.254.0.0/16, 100.100.100.200/32, 168.63.129.16/32, 192.0.0.192/32]
+    - ipBlock:
+        cidr: ::/0
+        except: ["fe80::/10", "fd00:ec2::254/128", "fd20:ce::254/128"]
+{{- end }}
+{{- end }}
+
+{{/* Just what the operator uses: tests/api/test_permissions.py compares these rules with the API server's audit log, both ways. No verb on secrets. */}}
 {{- define "tunewright.rules" -}}
 - apiGroups: [tunewright.dev]
   resources: [finetunejobs, modelmerges, evaluations, inferenceservices]
-  # delete: ttlSecondsAfterFinished. Specs are never written.
-  verbs: [get, list, watch, delete]
+  verbs: [list, watch]
+- apiGroups: [tunewright.dev]
+  # ttlSecondsAfterFinished. Specs are never written.
+  resources: [finetunejobs, modelmerges, evaluations]
+  verbs: [delete]
 - apiGroups: [tunewright.dev]
   resources: [finetunejobs/status, modelmerges/status, evaluations/status, inferenceservices/status]
   verbs: [patch]
@@ -56,7 +80,7 @@ app.kubernetes.io/instance: {{ .Release.Name }}
   verbs: [get, list, watch, create]
 - apiGroups: [""]
   resources: [pods]
-  verbs: [get, list, watch]
+  verbs: [list, watch]
 - apiGroups: [""]
   # get: to say that a configmap:// location or its key does not exist.
   resources: [configmaps]

@@ -9,6 +9,7 @@ from tunewright.build.resolved import ResolvedSource
 from tunewright.build.settings import ContainerDefaults, Settings, requests
 from tunewright.build.volumes import volumes
 from tunewright.contract.run_spec import PROGRESS_PORT, RUN_SPEC_ENV, TERMINATION_MESSAGE_PATH
+from tunewright.contract.secrets import SECRET_PREFIX
 from tunewright.contract.wire import Wire
 
 USER: Final = 65532
@@ -55,7 +56,8 @@ def pod_spec(settings: Settings, resources: CpuResources, gpus: int, made_volume
 
 def trainer_container(settings: Settings, name: str, spec: Wire, sources: Iterable[ResolvedSource], requested: Manifest, mounts: list[Manifest]) -> Manifest:
     """Return a container that runs `spec` with the trainer image; secrets are only named, the kubelet mounts them."""
-    env = {"HOME": "/tmp", RUN_SPEC_ENV: spec.to_json(), **settings.trainer_env}
+    # Without the last one, boto3 would use the node's own rights where a user gives no credentials.
+    env = {"HOME": "/tmp", RUN_SPEC_ENV: spec.to_json(), "AWS_EC2_METADATA_DISABLED": "true", **settings.trainer_env}
     if settings.hub_endpoint:
         env["HF_ENDPOINT"] = settings.hub_endpoint
     secrets = sorted({source.secret_name for source in sources if source.secret_name})
@@ -72,7 +74,7 @@ def trainer_container(settings: Settings, name: str, spec: Wire, sources: Iterab
         "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}, *mounts],
     }
     if secrets:
-        container["envFrom"] = [{"secretRef": {"name": secret}} for secret in secrets]
+        container["envFrom"] = [{"prefix": SECRET_PREFIX, "secretRef": {"name": secret}} for secret in secrets]
     return container
 
 

@@ -19,6 +19,7 @@ from tunewright.build.settings import Settings
 from tunewright.build.volumes import mounted_path, volumes
 from tunewright.contract.exit_codes import NEVER_RETRIED
 from tunewright.contract.run_spec import RUN_SPEC_ENV, Owner, parse_run_spec
+from tunewright.contract.secrets import SECRET_PREFIX
 
 LONGEST = "n" * 52
 SETTINGS = Settings(trainer_image="trainer:1", server_image="server:1", image_pull_secrets=("pull",), hub_endpoint="http://mirror")
@@ -155,6 +156,7 @@ def test_secrets_are_only_named(stage):
     assert not any("secret" in volume for volume in spec["volumes"])
     named = {each["secretRef"]["name"] for _, container in containers(spec) for each in container.get("envFrom", [])}
     assert named == {"hub"}
+    assert all(each["prefix"] == SECRET_PREFIX for _, container in containers(spec) for each in container.get("envFrom", [])), "no LD_PRELOAD from a Secret"
     assert not any("valueFrom" in variable for _, container in containers(spec) for variable in container["env"])
     if stage == "server":
         assert "envFrom" not in spec["containers"][0], "the server downloads nothing"

@@ -6,6 +6,7 @@ import pytest
 
 from support.worlds import Story, digest, done, ended, resource, world
 from tunewright.api.common import Kind
+from tunewright.contract.secrets import SECRET_PREFIX
 from tunewright.reconcile.told import run_spec
 
 MERGE_REF = {"ref": {"kind": "ModelMerge", "name": "base"}}
@@ -53,7 +54,7 @@ def test_the_training_reads_the_commit_that_the_data_was_prepared_for():
     training = told.seen.child("Job", "bot-train")
     assert run_spec(training)["model"] == {"uri": "hf://org/model@" + "1" * 40}
     (container,) = training["spec"]["template"]["spec"]["containers"]
-    assert container["envFrom"] == [{"secretRef": {"name": "hub-token"}}], "what is pinned is read with the same credentials"
+    assert container["envFrom"] == [{"prefix": SECRET_PREFIX, "secretRef": {"name": "hub-token"}}], "what is pinned is read with the same credentials"
 
 
 def test_a_merge_folds_into_the_commit_that_was_trained_on():

@@ -104,6 +104,7 @@ def client(root, monkeypatch):
     server = make_server(root, "127.0.0.1", 0)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     url = f"http://127.0.0.1:{server.server_port}"
+    monkeypatch.setenv("TUNEWRIGHT_ALLOWED_ADDRESSES", "127.0.0.1/32")
     # The client reads HF_ENDPOINT when it is imported, which another test may have done.
     monkeypatch.setattr(constants, "ENDPOINT", url)
     monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", url + "/{repo_id}/resolve/{revision}/{filename}")

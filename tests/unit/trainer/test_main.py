@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from support.weight_files import weights
 from tunewright.contract.manifest import MANIFEST_NAME, FileEntry, Manifest
 from tunewright.contract.run_result import RunResult
 from tunewright.contract.run_spec import Owner
@@ -45,7 +46,7 @@ def test_success(tmp_path):
     model = tmp_path / "model"
     model.mkdir()
     (model / "config.json").write_text("{}")
-    (model / "model.safetensors").write_bytes(b"x")
+    (model / "model.safetensors").write_bytes(weights(1.0))
     code, result, output = run(tmp_path, fetch(tmp_path, uri="pvc://m/model", path=str(model)))
     assert (code, result.outcome, result.reason) == (0, "Succeeded", None), output
     assert (tmp_path / "out" / "model" / "config.json").read_text() == "{}"

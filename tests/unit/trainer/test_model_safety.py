@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from support.weight_files import weights
 from tunewright_trainer.errors import RunError
 from tunewright_trainer.hub import wanted_files
 from tunewright_trainer.model_safety import check_adapter_directory, check_model_directory
@@ -14,7 +15,7 @@ def model(tmp_path):
     directory = tmp_path / "model"
     directory.mkdir()
     (directory / "config.json").write_text('{"model_type": "llama"}')
-    (directory / "model.safetensors").write_bytes(b"x")
+    (directory / "model.safetensors").write_bytes(weights(1.0))
     (directory / "tokenizer.json").write_text("{}")
     return directory
 
@@ -79,7 +80,7 @@ def test_adapter(tmp_path):
     (tmp_path / "adapter_config.json").write_text("{}")
     with pytest.raises(RunError, match=r"adapter_model\.safetensors is missing"):
         check_adapter_directory(tmp_path)
-    (tmp_path / "adapter_model.safetensors").write_bytes(b"x")
+    (tmp_path / "adapter_model.safetensors").write_bytes(weights(1.0))
     check_adapter_directory(tmp_path)
     (tmp_path / "adapter_model.bin").write_bytes(b"x")
     with pytest.raises(RunError, match=r"adapter_model\.bin"):

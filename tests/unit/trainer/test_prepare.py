@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from support.weight_files import weights
 from tunewright.contract.manifest import Manifest
 from tunewright.contract.run_spec import Owner, PrepareSpec, Source
 from tunewright_trainer.data import prepare
@@ -139,7 +140,7 @@ def test_no_row_is_left():
 def without_transformers(tmp_path, monkeypatch):
     (tmp_path / "model").mkdir()
     (tmp_path / "model/config.json").write_text("{}")
-    (tmp_path / "model/model.safetensors").write_bytes(b"")
+    (tmp_path / "model/model.safetensors").write_bytes(weights(1.0))
     monkeypatch.setattr(prepare, "load_tokenizer", lambda directory: CharacterTokenizer())
 
 

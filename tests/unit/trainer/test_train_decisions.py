@@ -5,6 +5,7 @@ import math
 
 import pytest
 
+from support.weight_files import weights
 from tunewright.contract.run_spec import FetchSpec, Hyperparameters, LoraParameters, ModelSource, Owner, Source, TrainSpec
 from tunewright_trainer.artifacts import INPUTS_KEY, Provenance, publish, staging
 from tunewright_trainer.checkpoints import checkpoint_path, finish_checkpoint, newest_checkpoint
@@ -135,7 +136,7 @@ def model(tmp_path):
     directory = tmp_path / "model"
     directory.mkdir()
     (directory / "config.json").write_text("{}")
-    (directory / "model.safetensors").write_bytes(b"weights")
+    (directory / "model.safetensors").write_bytes(weights(1.0))
     return directory
 
 
@@ -143,7 +144,7 @@ def adapter_of(tmp_path, base_digest):
     final = tmp_path / "adapter"
     with staging(final) as directory:
         (directory / "adapter_config.json").write_text("{}")
-        (directory / "adapter_model.safetensors").write_bytes(b"x")
+        (directory / "adapter_model.safetensors").write_bytes(weights(3.0))
         return final, publish(directory, final, Provenance("Adapter", OWNER, {INPUTS_KEY: "i"}, "hf://a/b", base_digest))
 
 
@@ -151,7 +152,7 @@ def test_an_adapter_goes_on_its_own_base_only(tmp_path, model):
     digest = model_digest(model, Source(uri="pvc://m/model"))
     final, _ = adapter_of(tmp_path, digest)
     check_adapter_base(final, digest)
-    (model / "model.safetensors").write_bytes(b"other weights")
+    (model / "model.safetensors").write_bytes(weights(2.0))
     with pytest.raises(RunError, match="was trained on hf://a/b"):
         check_adapter_base(final, model_digest(model, Source(uri="pvc://m/model")))
 
@@ -167,7 +168,7 @@ def test_fetch_links_what_is_mounted(tmp_path, model):
         assert run_fetch(fetch_spec(tmp_path, model, bot=adapter), ProgressBoard("fetch")).outcome == "Succeeded"
     assert (tmp_path / "out" / "model").resolve() == model
     assert json.loads((tmp_path / "out" / "adapters" / "bot" / "adapter_config.json").read_text()) == {}
-    (final / "adapter_model.safetensors").write_bytes(b"y")
+    (final / "adapter_model.safetensors").write_bytes(weights(4.0))
     with pytest.raises(RunError, match=r"adapter_model\.safetensors differs"):
         run_fetch(fetch_spec(tmp_path, model, bot=adapter), ProgressBoard("fetch"))
 

@@ -1,11 +1,23 @@
-"""Renders rows with the model's own chat template, as the server will at inference."""
+"""Renders rows with the model's own chat template, as the server will at inference.
+
+A template is code of whoever made the model. transformers runs it in jinja2's immutable sandbox, which lets it reach nothing but the messages;
+the sandbox bounds a single `range`, and neither time nor memory nor output: those are bounded here.
+"""
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
+from tunewright_trainer.bounded import TooMuch, bounded
 from tunewright_trainer.data.rows import Message, Row, RowError
 from tunewright_trainer.errors import RunError
+
+MAX_SECONDS: Final = 5.0
+"""To render one row; a long one takes some milliseconds."""
+MAX_BYTES: Final = 1 << 30
+"""Of memory while one row is rendered."""
+MAX_ADDED_CHARACTERS: Final = 1_000_000
+"""That a template may write beside the content of the messages; its own text is some thousand."""
 
 
 @dataclass(frozen=True)
@@ -65,11 +77,30 @@ class ChatTemplate:
         return ids
 
     def _apply(self, messages: tuple[Message, ...], add_generation_prompt: bool) -> str:
-        from jinja2.exceptions import TemplateError
-
         turns = [{"role": message.role, "content": message.content} for message in messages]
         try:
-            text: str = self._tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=add_generation_prompt)
-        except (TemplateError, ValueError, TypeError) as error:
-            raise RowError("Template", f"the chat template refuses it: {str(error).splitlines()[0][:120]}") from error
+            with bounded(MAX_SECONDS, MAX_BYTES):
+                text: str = self._tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=add_generation_prompt)
+        except TooMuch as error:
+            raise RunError("UnsafeModel", f"the model's chat template {error} on one row; use another model or mend its template") from error
+        except (OverflowError, RecursionError) as error:  # the sandbox's limit of a range, a number too big to count with, a macro without end
+            raise RunError("UnsafeModel", f"the model's chat template counts or calls too far: {_first_line(error)}") from error
+        except (_template_error(), ValueError, TypeError, ArithmeticError, LookupError, AttributeError) as error:
+            raise RowError("Template", f"the chat template refuses it: {_first_line(error)}") from error
+        # Content may be written more than once, as in a template that counts the turns.
+        allowed = MAX_ADDED_CHARACTERS + 16 * sum(len(message.content) for message in messages)
+        if len(text) > allowed:
+            raise RunError("UnsafeModel", f"the model's chat template made {len(text)} characters of one row, allowed are {allowed}")
         return text
+
+
+def _template_error() -> type[Exception]:
+    """Return the base of jinja2's own exceptions; it is in the trainer's image only."""
+    from jinja2.exceptions import TemplateError
+
+    base: type[Exception] = TemplateError
+    return base
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:120]
