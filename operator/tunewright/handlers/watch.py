@@ -23,6 +23,9 @@ from tunewright.reconcile.references import references
 
 _WORKERS: Final = 8
 
+_SETTLE_SECONDS: Final = 0.2
+"""How long after news of a child its resource is looked at: a Pod that is made, bound, started and counted by its Job comes as a burst, and is one write."""
+
 
 class Runtime:
     """The operator's parts that live as long as it does."""
@@ -80,7 +83,7 @@ class Runtime:
         if gone:
             self.cache.forget(uid)
             self._reader.forget(uid)
-        self.queue.add(owner)
+        self.queue.add(owner, _SETTLE_SECONDS)
 
 
 def register(registry: kopf.OperatorRegistry, runtime: Runtime) -> None:
