@@ -18,7 +18,10 @@ def judge(required: Sequence[str], reports: Sequence[Mapping[str, Any]]) -> tupl
     for report in reports:
         for package in report.get("dependencies", []):
             if "vulns" in package:
-                found = [f"{package['name']} {package['version']}: {each['id']}, fixed in {', '.join(each['fix_versions']) or 'no version'}" for each in package["vulns"]]
+                found = [
+                    f"{package['name']} {package['version']}: {each['id']}, fixed in {', '.join(each['fix_versions']) or 'no version'}"
+                    for each in package["vulns"]
+                ]
                 checked.setdefault(canonicalize_name(package["name"]), []).extend(found)
     vulnerable = sorted({line for lines in checked.values() for line in lines})
     unknown = [name for name in required if name not in checked]

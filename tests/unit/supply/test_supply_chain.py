@@ -28,7 +28,8 @@ def report(**packages):
     """Return a report as pip-audit writes it: a list of vulnerabilities for a package that was looked up, a reason for one that was not."""
     return {
         "dependencies": [
-            {"name": name, "version": "1.0", "vulns": value} if isinstance(value, list) else {"name": name, "skip_reason": value} for name, value in packages.items()
+            {"name": name, "version": "1.0", "vulns": value} if isinstance(value, list) else {"name": name, "skip_reason": value}
+            for name, value in packages.items()
         ],
         "fixes": [],
     }
