@@ -67,6 +67,12 @@ kubeconfig: ## Print the path of its kubeconfig.
 images: ## Build the images and load them into the local cluster.
 	@hack/images/load operator trainer server-cpu model
 
+.PHONY: audit sbom
+audit: python ## Look for known vulnerabilities of the locked packages; fails too when no database can be reached.
+	@hack/supply/audit
+sbom: python ## Write what the images are made of to dist/ (CycloneDX).
+	@hack/supply/sbom dist
+
 .PHONY: generate verify
 generate: python ## Write crds/ from the API types.
 	@$(PY) -m tunewright.cli.generate

@@ -10,7 +10,7 @@ from tunewright.contract.uris import parse_uri
 from tunewright_trainer import hub
 from tunewright_trainer.errors import RunError
 from tunewright_trainer.hub_mirror import find_repository, make_server, reply_to
-from tunewright_trainer.locate import pin
+from tunewright_trainer.locate import pin, resolve_tokenizer
 
 SHA = "0123456789abcdef0123456789abcdef01234567"
 
@@ -130,6 +130,15 @@ def test_a_branch_is_pinned_to_its_commit(client, root):
     assert pin(pinned) == pinned
     mounted = Source(uri="pvc://models/tiny", path="/volumes/models/tiny")
     assert pin(mounted) == mounted
+
+
+def test_a_downloaded_tokenizer_is_checked_before_it_is_read(client, root, tmp_path, monkeypatch):
+    monkeypatch.setenv("TUNEWRIGHT_SCRATCH", str(tmp_path / "scratch"))
+    source = Source(uri="hf://acme/tiny")
+    assert (resolve_tokenizer(source) / "tokenizer.json").is_file()
+    (root / "acme" / "tiny" / "config.json").write_text('{"text_config": {"auto_map": {"AutoModel": "x.Y"}}}')
+    with pytest.raises(RunError, match=r"config\.json has `auto_map`"):
+        resolve_tokenizer(source)
 
 
 def test_the_real_client_downloads_data(client, tmp_path):
