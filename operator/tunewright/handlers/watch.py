@@ -23,9 +23,6 @@ from tunewright.reconcile.references import references
 
 _WORKERS: Final = 8
 
-_SETTLE_SECONDS: Final = 0.2
-"""How long after news of a child its resource is looked at: a Pod that is made, bound, started and counted by its Job comes as a burst, and is one write."""
-
 
 class Runtime:
     """The operator's parts that live as long as it does."""
@@ -83,7 +80,7 @@ class Runtime:
         if gone:
             self.cache.forget(uid)
             self._reader.forget(uid)
-        self.queue.add(owner, _SETTLE_SECONDS)
+        self.queue.add(owner)
 
 
 def register(registry: kopf.OperatorRegistry, runtime: Runtime) -> None:
