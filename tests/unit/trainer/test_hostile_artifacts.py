@@ -8,8 +8,8 @@ import os
 import pickle
 import struct
 import tarfile
-import time
 import zipfile
+from pathlib import Path
 
 import pytest
 
@@ -185,15 +185,20 @@ def test_good_headers(tmp_path):
 
 
 def test_a_big_file_is_judged_by_its_header_alone(model):
-    """10 GB without a disk: reading them would take many seconds."""
+    """10 GB without a disk; the kernel counts what is read."""
     size = 10_000_000_000
     text = json.dumps({"a": {"dtype": "U8", "shape": [size], "data_offsets": [0, size]}}).encode()
     with (model / "model.safetensors").open("wb") as file:
         file.write(with_header(text))
         file.truncate(8 + len(text) + size)
-    started = time.process_time()
+    before = bytes_read()
     check_model_directory(model)
-    assert time.process_time() - started < 1
+    assert 0 < bytes_read() - before < 1_000_000
+
+
+def bytes_read():
+    """Return what this process has read so far, from files and from the page cache."""
+    return next(int(line.split()[1]) for line in Path("/proc/self/io").read_text().splitlines() if line.startswith("rchar"))
 
 
 @pytest.mark.parametrize(
@@ -369,17 +374,15 @@ def good2(dtype):
     return ("zeros", dtype, [4], bytes(4 * BITS[dtype] // 8))
 
 
-def test_the_scan_is_fast():
-    """It runs beside the hash, and must not be what is waited for: 64 MiB of ordinary BF16 weights well within a second."""
-    size = 1 << 26
-    data = safetensors(("a", "BF16", [size // 2], b"\x12\xbd\x34\x3c" * (size // 4)))
-    length = header_length(data[:8], len(data))
-    scan = FiniteScan(Header(parse_header(data[8 : 8 + length], size), 8 + length))
-    started = time.process_time()
-    for start in range(0, len(data), 1 << 20):
-        scan.feed(data[start : start + (1 << 20)])
-    assert scan.broken is None
-    assert time.process_time() - started < 1
+def test_one_number_among_millions_is_found():
+    size = 1 << 24
+    for last, expected in ((b"\x12\xbd", None), (b"\x80\x7f", "a")):
+        data = safetensors(("a", "BF16", [size // 2], b"\x12\xbd\x34\x3c" * (size // 4 - 1) + b"\x34\x3c" + last))
+        length = header_length(data[:8], len(data))
+        scan = FiniteScan(Header(parse_header(data[8 : 8 + length], size), 8 + length))
+        for start in range(0, len(data), 1 << 20):
+            scan.feed(data[start : start + (1 << 20)])
+        assert scan.broken == expected
 
 
 @pytest.mark.parametrize(
