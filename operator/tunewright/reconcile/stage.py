@@ -59,7 +59,9 @@ def observe(world: World, job_name: str) -> Stage:
     if "Complete" in ended:
         result = next((found for pod in pods if (found := run_result(pod)) is not None and found.outcome == "Succeeded"), None)
         if result is None:
-            return Stage(StageState.RESULT_LOST, job, failures=failures)
+            # Jobs and Pods come by two watches: the Job's end may be seen before that of the Pod it follows from, which is then on its way.
+            coming = any(_is_alive(pod) for pod in pods)
+            return Stage(StageState.RUNNING if coming else StageState.RESULT_LOST, job, "Running", failures=failures)
         return Stage(StageState.SUCCEEDED, job, result=result, failures=failures)
     if "Failed" in ended:
         failure = classify_job(job, pods)
@@ -71,7 +73,7 @@ def observe(world: World, job_name: str) -> Stage:
 
 def _active(job: Body, pods: list[Body], failures: int, world: World) -> Stage:
     """Return the stage of a Job that has not ended: of its newest Pod that has not ended."""
-    alive = [pod for pod in pods if pod.get("status", {}).get("phase") in (None, "Pending", "Running")]
+    alive = [pod for pod in pods if _is_alive(pod)]
     earlier = [classify_pod(pod) for pod in pods if pod.get("status", {}).get("phase") == "Failed"]
     after = f"attempt {failures + 1} after {earlier[-1].reason}: {earlier[-1].message}" if earlier and failures else ""
     for pod in sorted(alive, key=lambda each: str(each["metadata"].get("creationTimestamp")), reverse=True):
@@ -116,6 +118,11 @@ def done_progress(last: Mapping[str, Any], time: str, **figures: float | int | N
         **{key: value for key, value in figures.items() if value is not None},
         "updatedTime": time,
     }
+
+
+def _is_alive(pod: Body) -> bool:
+    """Return whether the Pod has not ended, as far as it was seen."""
+    return pod.get("status", {}).get("phase") in (None, "Pending", "Running")
 
 
 def _is_of(pod: Body, job: Body) -> bool:

@@ -282,6 +282,17 @@ def test_a_finished_training():
     assert told.events[-1] == "Normal Succeeded"
 
 
+@every_kind
+def test_a_job_whose_end_is_seen_before_its_pods_is_not_lost(kind):
+    """Two watches have no common order; deleting the Job would run it twice."""
+    verb, _, state = KINDS[kind]
+    name = f"bot-{verb}"
+    told = story(kind, job(name, **ends("Complete")), pod(name))
+    told.settle()
+    assert told.status["state"] == state
+    assert told.seen.child("Job", name) is not None
+
+
 def test_a_finished_merge():
     told = Story(resource("ModelMerge"), world(resources=inputs("ModelMerge")))
     told.settle()
