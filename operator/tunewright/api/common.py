@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from tunewright.api.schema import ApiModel, Digest, Name, Quantity, SecretName, Sentence, Time, cel, exactly_one
+from tunewright.contract.secrets import SECRET_VARIABLES
 from tunewright.contract.uris import URI_PATTERN
 
 Uri = Annotated[str, Field(min_length=8, max_length=1024, pattern=URI_PATTERN)]
@@ -51,7 +52,11 @@ _URI_TEXT = (
     "uri of the input: `hf://org/name@revision`, `s3://bucket/path`, `pvc://claim/path` or (small data only) `configmap://name/key`. "
     "Models are directories of safetensors; a directory with Python code or pickles is refused."
 )
-_SECRET_TEXT = "secretName of a Secret in this namespace whose keys (`HF_TOKEN`, `AWS_ACCESS_KEY_ID`, ...) become environment variables of the Pod that downloads. The operator never reads it."
+_SECRET_TEXT = (
+    "secretName of a Secret in this namespace with what the download needs. These keys are used, and no others: "
+    + ", ".join(f"`{key}`" for key in sorted(SECRET_VARIABLES))
+    + ". The operator never reads it."
+)
 _ONE_SOURCE = cel(
     exactly_one("uri", "ref"),
     ("!has(self.uri) || !self.uri.matches('/[.][.](/|$)')", "`uri` must not contain `..`"),
