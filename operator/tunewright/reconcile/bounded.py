@@ -1,6 +1,6 @@
 """What the three kinds that end have in common: terminal is read first, one Job is brought to its end, one status is composed."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -9,8 +9,8 @@ from tunewright.api import API_VERSION
 from tunewright.api.common import Storage
 from tunewright.api.schema import ApiModel
 from tunewright.build import Manifest
-from tunewright.build.jobs import claim
-from tunewright.build.names import claim_name
+from tunewright.build.jobs import claim, job_limits
+from tunewright.build.names import claim_name, job_name
 from tunewright.build.settings import Settings
 from tunewright.contract.run_result import ArtifactRef
 from tunewright.reconcile.conditions import Fact, has_ended, transition_events, write_conditions
@@ -159,6 +159,23 @@ def _new_limits(job: Body, limits: Manifest) -> tuple[Manifest, ...]:
     meta = job["metadata"]
     identity = {"name": meta["name"], "namespace": meta["namespace"], "uid": meta["uid"]}
     return ({"apiVersion": "batch/v1", "kind": "Job", "metadata": identity, "spec": limits},)
+
+
+def only_job(
+    resource: Resource[Any], stage: str, running: str, world: World, settings: Settings, make: Callable[[], Manifest | Blocked],
+) -> tuple[Body, Step, tuple[Manifest, ...]] | Blocked:  # fmt: skip
+    """Bring a resource of a single Job a step further: return that Job, the step, and the claim to make before it.
+
+    `make` resolves the inputs; it is called only while there is no Job.
+    """
+    name = job_name(resource.name, stage)
+    job = world.child("Job", name) or make()
+    if isinstance(job, Blocked):
+        return job
+    claims = output_claim(resource, resource.spec.storage, settings, world)
+    if isinstance(claims, Blocked):
+        return claims
+    return job, advance(world, name, running, dict(job), job_limits(max_retries=resource.spec.max_retries)), claims
 
 
 def with_claims(outcome: Outcome, claims: tuple[Manifest, ...]) -> Outcome:

@@ -7,12 +7,11 @@ from typing import Any, Final
 
 from tunewright.api.evaluation import EvaluationSpec, Metric, Threshold
 from tunewright.build import Manifest
-from tunewright.build.jobs import ANSWERS, evaluate_job, job_limits
-from tunewright.build.names import job_name
+from tunewright.build.jobs import ANSWERS, evaluate_job
 from tunewright.build.settings import Settings
 from tunewright.build.volumes import join_uri
 from tunewright.contract.run_result import EvaluationScores, Score
-from tunewright.reconcile.bounded import Outcome, advance, after_end, blocked, output_claim, plan, succeeded, with_claims
+from tunewright.reconcile.bounded import Outcome, after_end, blocked, only_job, plan, succeeded, with_claims
 from tunewright.reconcile.conditions import Fact, write_conditions
 from tunewright.reconcile.inputs import Blocked, output_uri, resolve_any, resolve_dataset, resolve_output
 from tunewright.reconcile.plan import Plan
@@ -36,23 +35,19 @@ def reconcile_evaluation(resource: Resource[EvaluationSpec], world: World, setti
 
 def _next(resource: Resource[EvaluationSpec], world: World, settings: Settings, now: datetime) -> Outcome:
     """Return the next step of an Evaluation that has not ended."""
-    spec, name = resource.spec, job_name(resource.name, "evaluate")
-    job = world.child("Job", name) or _wanted(resource, world, settings)
-    if isinstance(job, Blocked):
-        return blocked(job)
-    claims = output_claim(resource, spec.storage, settings, world)
-    if isinstance(claims, Blocked):
-        return blocked(claims)
+    found = only_job(resource, "evaluate", "Evaluating", world, settings, lambda: _wanted(resource, world, settings))
+    if isinstance(found, Blocked):
+        return blocked(found)
+    job, step, claims = found
     ready = Fact("InputsReady", True, "Resolved", "model, baseline and data set are known")
     fields = _scored_model(job)
-    step = advance(world, name, "Evaluating", dict(job), job_limits(max_retries=spec.max_retries))
     if step.stage.state != StageState.SUCCEEDED:
         return with_claims(step.outcome((ready,), fields), claims)
     assert step.stage.result is not None
     assert step.stage.result.scores is not None
     table = score_table(step.stage.result.scores)
-    verdict, message, verdict_fields = judge(spec, table[0])
-    output = output_uri(resource.kind, resource.name, spec.output)
+    verdict, message, verdict_fields = judge(resource.spec, table[0])
+    output = output_uri(resource.kind, resource.name, resource.spec.output)
     return succeeded(step, resource, join_uri(output, ANSWERS), (ready, verdict), {**fields, "scores": table, **verdict_fields}, message, now)
 
 
@@ -90,7 +85,7 @@ def _judged_again(resource: Resource[EvaluationSpec], status: Mapping[str, Any],
     conditions = [
         written if each["type"] == verdict.type else {**each, "message": message} if each["type"] == "Succeeded" else each for each in status["conditions"]
     ]
-    kept = {key: value for key, value in status.items() if key not in ("baselineScore",)}
+    kept = {key: value for key, value in status.items() if key != "baselineScore"}
     return {**kept, **fields, "conditions": conditions}
 
 

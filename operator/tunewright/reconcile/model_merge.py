@@ -6,12 +6,11 @@ from typing import Any
 from tunewright.api.common import Kind
 from tunewright.api.model_merge import ModelMergeSpec
 from tunewright.build import Manifest
-from tunewright.build.jobs import MODEL, job_limits, merge_job
-from tunewright.build.names import job_name
+from tunewright.build.jobs import MODEL, merge_job
 from tunewright.build.resolved import ResolvedModel
 from tunewright.build.settings import Settings
 from tunewright.build.volumes import join_uri
-from tunewright.reconcile.bounded import Outcome, advance, after_end, blocked, output_claim, plan, succeeded, with_claims
+from tunewright.reconcile.bounded import Outcome, after_end, blocked, only_job, plan, succeeded, with_claims
 from tunewright.reconcile.conditions import Fact
 from tunewright.reconcile.inputs import Blocked, base_of_job, output_uri, resolve_adapter, resolve_base, resolve_output
 from tunewright.reconcile.plan import Plan
@@ -28,21 +27,16 @@ def reconcile_model_merge(resource: Resource[ModelMergeSpec], world: World, sett
 
 def _next(resource: Resource[ModelMergeSpec], world: World, settings: Settings, now: datetime) -> Outcome:
     """Return the next step of a merge that has not ended."""
-    spec = resource.spec
-    name = job_name(resource.name, "merge")
-    job = world.child("Job", name) or _wanted(resource, world, settings)
-    if isinstance(job, Blocked):
-        return blocked(job)
-    claims = output_claim(resource, spec.storage, settings, world)
-    if isinstance(claims, Blocked):
-        return blocked(claims)
+    found = only_job(resource, "merge", "Merging", world, settings, lambda: _wanted(resource, world, settings))
+    if isinstance(found, Blocked):
+        return blocked(found)
+    job, step, claims = found
     ready = Fact("InputsReady", True, "Resolved", "adapter and base model are known")
     fields = _inputs(job)
-    step = advance(world, name, "Merging", dict(job), job_limits(max_retries=spec.max_retries))
     if step.stage.state != StageState.SUCCEEDED:
         return with_claims(step.outcome((ready,), fields), claims)
     assert step.stage.result is not None
-    output = output_uri(resource.kind, resource.name, spec.output)
+    output = output_uri(resource.kind, resource.name, resource.spec.output)
     return succeeded(step, resource, join_uri(output, MODEL), (ready,), fields, step.stage.result.message or "the merged model is published", now)
 
 
