@@ -17,6 +17,8 @@ from tunewright.reconcile.world import World
 Body = dict[str, Any]
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+MADE = "2026-01-02T03:04:00Z"
+"""When the objects of these worlds were made."""
 SETTINGS = Settings(trainer_image="trainer:1", server_image="server:1", server_device="CPU")
 HUB = {"uri": "hf://org/model@main"}
 ROWS = {"uri": "configmap://rows/train.jsonl"}
@@ -64,7 +66,7 @@ def job(name: str, **status: Any) -> Body:
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
-        "metadata": {"name": name, "namespace": "team", "uid": f"job-{name}"},
+        "metadata": {"name": name, "namespace": "team", "uid": f"job-{name}", "creationTimestamp": MADE},
         "spec": {"backoffLimit": 3},
         "status": status,
     }
@@ -146,7 +148,7 @@ def applied(seen: World, plan: Plan) -> World:
     for manifest in plan.create:
         meta = manifest["metadata"]
         uid = f"{manifest['kind'].lower()}-{meta['name']}"
-        made.append({**manifest, "metadata": {**meta, "uid": uid, "generation": 1}, "status": {}})
+        made.append({**manifest, "metadata": {**meta, "uid": uid, "generation": 1, "creationTimestamp": MADE}, "status": {}})
     children = []
     for child in seen.children:
         for update in plan.update:

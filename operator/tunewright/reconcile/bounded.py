@@ -111,34 +111,37 @@ def advance(world: World, name: str, running: str, wanted: Manifest | None, limi
     if conflict is not None:
         return Step("Waiting", Stage(StageState.PENDING), (Fact("Succeeded", None, conflict.reason, conflict.message),), {}, requeue_after=RECHECK_SECONDS)
     stage = observe(world, name)
-    failures = {"failures": stage.failures} if stage.failures else {}
+    known: dict[str, Any] = {"failures": stage.failures} if stage.failures else {}
+    if stage.job is not None:
+        # It began with its first Job, even if the operator died before it could write that down.
+        known["startTime"] = stage.job["metadata"]["creationTimestamp"]
     match stage.state:
         case StageState.ABSENT if suspend:
             # Nothing is made for a suspended resource: a Job that exists only to be suspended explains nothing.
-            return Step("Suspended", stage, (_suspended(),), failures)
+            return Step("Suspended", stage, (_suspended(),), known)
         case StageState.ABSENT:
             assert wanted is not None
-            return Step(running, stage, (Fact("Succeeded", None, "Starting", NO_POD),), failures, create=(wanted,))
+            return Step(running, stage, (Fact("Succeeded", None, "Starting", NO_POD),), known, create=(wanted,))
         case StageState.SUCCEEDED:
-            return Step(running, stage, (), failures)
+            return Step(running, stage, (), known)
         case StageState.FAILED:
-            return Step("Failed", stage, (Fact("Succeeded", False, stage.reason, stage.message),), failures)
+            return Step("Failed", stage, (Fact("Succeeded", False, stage.reason, stage.message),), known)
         case StageState.RESULT_LOST:
             assert stage.job is not None
             message = f"the Pod of the Job `{name}` was deleted before its result was read; it runs again and finds what it published"
             delete = Delete("batch/v1", "Job", name, stage.job["metadata"]["uid"])
-            return Step(running, stage, (Fact("Succeeded", None, "ResultLost", message),), failures, delete=(delete,))
+            return Step(running, stage, (Fact("Succeeded", None, "ResultLost", message),), known, delete=(delete,))
         case _:
             assert stage.job is not None
-            return replace(_active(stage, running, suspend, failures), update=_new_limits(stage.job, limits))
+            return replace(_active(stage, running, suspend, known), update=_new_limits(stage.job, limits))
 
 
-def _active(stage: Stage, running: str, suspend: bool, failures: Mapping[str, Any]) -> Step:
+def _active(stage: Stage, running: str, suspend: bool, known: Mapping[str, Any]) -> Step:
     """Return the step of a Job that waits, runs or is suspended."""
     if suspend:
         # While its Pod still saves a checkpoint the last figures are worth another look.
-        return Step("Suspended", stage, (_suspended(),), failures, requeue_after=None if stage.state == StageState.SUSPENDED else POLL_SECONDS)
-    fields = dict(failures)
+        return Step("Suspended", stage, (_suspended(),), known, requeue_after=None if stage.state == StageState.SUSPENDED else POLL_SECONDS)
+    fields = dict(known)
     facts: tuple[Fact, ...] = ()
     if stage.progress is not None:
         fields["progress"] = progress_status(stage.progress)
@@ -218,7 +221,7 @@ def plan(resource: Resource[ApiModel], outcome: Outcome, now: datetime) -> Plan:
         **{key: old[key] for key in ("progress",) if key in old},
         **outcome.fields,
     }
-    started = old.get("startTime") or (timestamp(now) if outcome.create else None)
+    started = old.get("startTime") or outcome.fields.get("startTime") or (timestamp(now) if outcome.create else None)
     if started:
         status["startTime"] = started
     last = outcome.facts[-1]

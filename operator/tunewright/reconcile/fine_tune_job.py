@@ -41,7 +41,7 @@ def _next(resource: Resource[FineTuneJobSpec], world: World, settings: Settings,
         if step.stage.state != StageState.SUCCEEDED:
             unprepared = Fact("DataPrepared", False if step.state == "Failed" else None, step.facts[-1].reason, step.facts[-1].message)
             return with_claims(step.outcome((ready, unprepared), {**kept, **_base(step)}), claims)
-        kept = {**kept, **_prepared(step)}
+        kept = {**kept, **step.fields, **_prepared(step)}
 
     prepared = Fact("DataPrepared", True, "Prepared", _data_message(kept.get("data", {})))
     step = _train(resource, kept, world, settings)

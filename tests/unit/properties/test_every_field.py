@@ -151,7 +151,7 @@ def objects(told):
     """Return the children without what the server gives them."""
     kept = []
     for each in told.seen.children:
-        meta = {key: value for key, value in each["metadata"].items() if key not in ("uid", "generation")}
+        meta = {key: value for key, value in each["metadata"].items() if key not in ("uid", "generation", "creationTimestamp")}
         kept.append({**{key: value for key, value in each.items() if key != "status"}, "metadata": meta})
     return sorted(kept, key=lambda each: (each["kind"], each["metadata"]["name"]))
 

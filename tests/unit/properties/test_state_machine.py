@@ -13,7 +13,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from support.worlds import NOW, SETTINGS, done, ends, failed_pod, failure, resource, world
+from support.worlds import MADE, NOW, SETTINGS, done, ends, failed_pod, failure, resource, world
 from tunewright.reconcile.conditions import has_ended
 from tunewright.reconcile.plan import Plan
 from tunewright.reconcile.registry import reconcile
@@ -91,7 +91,8 @@ class FineTuneJobMachine(RuleBasedStateMachine):
             assert "dataDigest" in json.dumps(manifest), "training begins with prepared data"
         self.serial += 1
         self.created[key] = self.created.get(key, 0) + 1
-        self.objects[key] = {**copy.deepcopy(manifest), "metadata": {**manifest["metadata"], "uid": f"uid-{self.serial}", "generation": 1}, "status": {}}
+        meta = {**manifest["metadata"], "uid": f"uid-{self.serial}", "generation": 1, "creationTimestamp": MADE}
+        self.objects[key] = {**copy.deepcopy(manifest), "metadata": meta, "status": {}}
 
     def update(self, update: dict[str, Any]) -> None:
         held = self.objects.get((update["kind"], update["metadata"]["name"]))

@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 
 from support.worlds import (
+    MADE,
     NOW,
     SETTINGS,
     Story,
@@ -73,6 +74,21 @@ def test_from_nothing_the_claim_is_made_then_the_job(kind):
     assert told.status["state"] == state
     assert "startTime" in told.status
     assert told.status["observedGeneration"] == 1
+
+
+@every_kind
+@pytest.mark.parametrize("state", [{}, ends("Failed", "BackoffLimitExceeded")], ids=["waits", "has ended"])
+def test_an_operator_killed_before_it_wrote_when_the_job_began_knows_it_from_the_job(kind, state):
+    told = story(kind, job(f"bot-{KINDS[kind][0]}", **state))
+    told.settle()
+    assert told.status["startTime"] == MADE
+
+
+def test_data_prepared_while_the_operator_was_away_began_with_its_job():
+    told = story("FineTuneJob", *done("bot-prepare", "prepare"))
+    told.settle()
+    assert told.made == ["Job/bot-train"]
+    assert told.status["startTime"] == MADE
     assert condition(told.status, "InputsReady")["status"] == "True"
 
 
