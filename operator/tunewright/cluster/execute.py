@@ -1,6 +1,7 @@
 """execute: does what a Plan says, in an order that a crash at any point leaves mendable: objects, then status, then events."""
 
 import hashlib
+import logging
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
@@ -10,34 +11,74 @@ from tunewright.cluster.cache import Cache, ResourceKey
 from tunewright.cluster.gather import Foreign, owned_by
 from tunewright.cluster.transport import ApiError, Transport
 from tunewright.reconcile.plan import Event, Plan
+from tunewright.reconcile.refusals import Refusal, refused
 from tunewright.reconcile.resource import timestamp
 
 Body = Mapping[str, Any]
+
+LOG: Final = logging.getLogger("tunewright")
 
 _APPLIED: Final = frozenset({"Deployment", "Service"})
 """Kinds whose content changes over their life, so that one field manager must own it from the start."""
 
 
+_REFUSALS: Final = frozenset({400, 403, 422})
+"""What admission, quotas and rights answer: no fault of the moment, and for the user to mend."""
+
+
 async def execute(plan: Plan, key: ResourceKey, body: Body, cache: Cache, transport: Transport, foreign: Foreign, now: datetime) -> bool:
-    """Carry out `plan` for the resource `body`; return whether anything was written."""
+    """Carry out `plan` for the resource `body`; return whether anything was written.
+
+    Raises ApiError of what the API server refused to make, after the status says so; the queue then tries again, less and less often.
+    """
+    try:
+        made = await _objects(plan, key, body, cache, transport, foreign)
+    except _Refused as refusal:
+        await _tell(refused(plan, body, refusal.refusal), body, cache, transport, now)
+        raise refusal.error from None
+    if made is None:
+        # Another object holds a name: the next pass says so in a condition.
+        return True
+    told = await _tell(plan, body, cache, transport, now)
+    return made or told
+
+
+class _Refused(Exception):
+    """An object of the plan was refused."""
+
+    def __init__(self, refusal: Refusal, error: ApiError) -> None:
+        super().__init__(refusal.message)
+        self.refusal = refusal
+        self.error = error
+
+
+async def _objects(plan: Plan, key: ResourceKey, body: Body, cache: Cache, transport: Transport, foreign: Foreign) -> bool | None:
+    """Create and apply the objects of `plan`; return whether there were any, None when a foreign one holds a name."""
+    for manifest in (*plan.create, *plan.update):
+        try:
+            if manifest in plan.update:
+                cache.wrote(await transport.apply(manifest, force=True))
+            elif not await _create(manifest, key, body["metadata"]["uid"], cache, transport, foreign):
+                return None
+        except ApiError as error:
+            if error.status not in _REFUSALS:
+                raise
+            raise _Refused(Refusal(manifest["kind"], manifest["metadata"]["name"], error.message), error) from error
+    return bool(plan.create or plan.update)
+
+
+async def _tell(plan: Plan, body: Body, cache: Cache, transport: Transport, now: datetime) -> bool:
+    """Write the status, delete what is to go, and record events; return whether anything but events was written."""
     wrote = False
-    for manifest in plan.create:
-        wrote = True
-        if not await _create(manifest, key, body["metadata"]["uid"], cache, transport, foreign):
-            # Another object holds the name: the next pass says so in a condition.
-            return True
-    for manifest in plan.update:
-        wrote = True
-        cache.wrote(await transport.apply(manifest, force=True))
     if plan.status is not None and plan.status != body.get("status"):
         wrote = True
         cache.wrote(await transport.replace_status(dict(body), plan.status))
-    for event in plan.events:
-        await _record(event, body, transport, now)
     for delete in plan.delete:
         wrote = True
-        await transport.delete(delete.api_version, delete.kind, key[1], delete.name, delete.uid)
+        await transport.delete(delete.api_version, delete.kind, body["metadata"]["namespace"], delete.name, delete.uid)
         cache.deleted(delete.uid)
+    for event in plan.events:
+        await _record(event, body, transport, now)
     return wrote
 
 
@@ -91,6 +132,5 @@ async def _record(event: Event, body: Body, transport: Transport, now: datetime)
     try:
         await transport.create(manifest)
     except ApiError as error:
-        # Events are a courtesy: a name taken or a namespace that is going away must not keep the resource from going on.
-        if error.status not in (403, 404, 409):
-            raise
+        # Events are a courtesy: that one cannot be written must not keep the resource from going on.
+        LOG.info("no event %s of %s %s/%s: %s", event.reason, body["kind"], meta["namespace"], meta["name"], error)

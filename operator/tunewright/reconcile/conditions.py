@@ -8,7 +8,7 @@ from typing import Any, Final
 from tunewright.reconcile.plan import Event
 from tunewright.reconcile.resource import timestamp
 
-_MAX_MESSAGE: Final = 4096
+MAX_MESSAGE: Final = 4096
 _EVENT_MESSAGE: Final = 1024
 
 
@@ -54,7 +54,7 @@ def write_conditions(old: Mapping[str, Any], facts: Iterable[Fact], generation: 
             "type": fact.type,
             "status": fact.text,
             "reason": fact.reason,
-            "message": fact.message[:_MAX_MESSAGE],
+            "message": fact.message[:MAX_MESSAGE],
             "observedGeneration": generation,
             "lastTransitionTime": before["lastTransitionTime"] if same and before else timestamp(now),
         })  # fmt: skip

@@ -17,6 +17,7 @@ WARNINGS: Final = frozenset({
     "OutOfMemory", "DiskFull", "NotFinite", "InternalError", "DeadlineExceeded", "Evicted", "PodLost", "PodFailed", "NameConflict", "ReferenceCycle",
     "Unschedulable", "ImagePullFailed", "ContainerNotCreated", "ThresholdsNotMet", "EvaluationNotPassed", "InputFailed", "CrashLoop", "InvalidSpec",
     "ClaimNotFound", "ConfigMapNotFound", "KeyNotFound", "ClaimLost", "RolloutStuck",
+    "QuotaExceeded", "NamespaceTerminating", "AdmissionDenied", "NotPermitted", "Refused",
 })  # fmt: skip
 """Reasons that are worth a warning event."""
 
