@@ -1,10 +1,11 @@
 """What the operator has seen: Kopf's indexes, overlaid with what it wrote itself and the watch has not yet brought back."""
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Protocol
 
 from tunewright.api.common import Kind
+from tunewright.build.names import KIND_LABEL, NAME_LABEL
 from tunewright.cluster.trim import trimmed
 from tunewright.reconcile.references import Key, references
 
@@ -18,6 +19,9 @@ class Index(Protocol):
 
     def get(self, key: Any, default: Any = None, /) -> Any:
         """Return the values under a key."""
+
+    def __iter__(self) -> Iterator[Any]:
+        """Iterate over the keys."""
 
 
 class Cache:
@@ -51,8 +55,7 @@ class Cache:
 
     def resource(self, key: ResourceKey) -> Body | None:
         """Return one of our resources as last seen or written."""
-        seen = self._resources.get(key)
-        return self._newest(next(iter(seen))) if seen else None
+        return _last(self._newest(body) for body in self._resources.get(key) or () if body["metadata"]["uid"] not in self._deleted)
 
     def children(self, uid: str) -> tuple[Body, ...]:
         """Return the objects whose controller is the resource with that uid, and its Pods."""
@@ -60,7 +63,24 @@ class Cache:
         written = self._written_of.get(uid, set())
         written.intersection_update(self._written)
         seen.update({each: self._written[each] for each in written - seen.keys()})
-        return tuple(body for each, body in sorted(seen.items()) if each not in self._deleted)
+        named: defaultdict[tuple[str, str], list[Body]] = defaultdict(list)
+        for each, body in sorted(seen.items()):
+            if each not in self._deleted:
+                named[body.get("kind", ""), body["metadata"]["name"]].append(body)
+        return tuple(last for bodies in named.values() if (last := _last(bodies)) is not None)
+
+    def seen(self) -> dict[str, dict[str, ResourceKey]]:
+        """Return what the watches have brought and not taken back: by kind, the uids and whose news each is."""
+        found: defaultdict[str, dict[str, ResourceKey]] = defaultdict(dict)
+        for key in self._resources:
+            for body in self._resources.get(key) or ():
+                found[key[0]][body["metadata"]["uid"]] = key
+        for owner in self._children:
+            for body in self._children.get(owner) or ():
+                meta = body["metadata"]
+                if meta["labels"].get(KIND_LABEL) in list(Kind) and NAME_LABEL in meta["labels"]:
+                    found[body["kind"]][meta["uid"]] = (Kind(meta["labels"][KIND_LABEL]), meta["namespace"], meta["labels"][NAME_LABEL])
+        return {kind: {uid: key for uid, key in uids.items() if uid not in self._deleted} for kind, uids in found.items()}
 
     def referenced(self, body: Body) -> dict[Key, Body]:
         """Return the resources `body` refers to, directly or through others."""
@@ -97,3 +117,8 @@ class Cache:
             del self._written[seen["metadata"]["uid"]]
             return seen
         return written
+
+
+def _last(bodies: Iterable[Body]) -> Body | None:
+    """Return the newest of several objects of one name: if its deletion was missed, an old one may stand beside the one made since."""
+    return max(bodies, key=lambda body: int(body["metadata"]["resourceVersion"]), default=None)

@@ -3,17 +3,21 @@
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
+from tunewright.build.names import OWNER_UID_LABEL
 from tunewright.cluster.cache import Cache, ResourceKey
 from tunewright.cluster.progress_reader import ProgressReader
 from tunewright.cluster.transport import Transport
+from tunewright.cluster.trim import trimmed
 from tunewright.contract.uris import Scheme
 from tunewright.reconcile.conditions import condition
 from tunewright.reconcile.references import locations
 from tunewright.reconcile.world import World
 
 Body = Mapping[str, Any]
+
+_ENDS: Final = ("Succeeded", "Failed")
 
 
 @dataclass
@@ -33,6 +37,7 @@ async def gather(key: ResourceKey, body: Body, cache: Cache, transport: Transpor
     ended = condition(body.get("status", {}), "Succeeded")
     if ended is not None and ended["status"] != "Unknown":
         return World(children=children)
+    children = await _with_ends(children, body["metadata"]["uid"], key[1], transport)
     running = _running(children)
     progress = reader.readings(key, running)
     if len(progress) < len(running):
@@ -48,6 +53,25 @@ async def gather(key: ResourceKey, body: Body, cache: Cache, transport: Transpor
         foreign=await _still_foreign(key, body["metadata"]["uid"], transport, foreign),
         progress=progress,
     )
+
+
+async def _with_ends(children: tuple[Body, ...], uid: str, namespace: str, transport: Transport) -> tuple[Body, ...]:
+    """Return the children with their Pods as they are now, if a Job has ended and no Pod of it that has ended was seen.
+
+    Jobs and Pods come by two watches, and one may be far behind the other: without its Pod a Job's result would count as lost.
+    """
+    ends = {owner["uid"] for pod in children if pod["kind"] == "Pod" and _phase(pod) in _ENDS for owner in pod["metadata"].get("ownerReferences", [])}
+    if all(
+        child["metadata"]["uid"] in ends for child in children if child["kind"] == "Job" and not _works(child) and "deletionTimestamp" not in child["metadata"]
+    ):
+        return children
+    pods = await transport.pods(namespace, {OWNER_UID_LABEL: uid})
+    return (*(child for child in children if child["kind"] != "Pod"), *map(trimmed, pods))
+
+
+def _phase(pod: Body) -> str:
+    """Return the phase of a Pod."""
+    return str(pod.get("status", {}).get("phase"))
 
 
 def _works(child: Body) -> bool:

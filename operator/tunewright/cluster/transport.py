@@ -3,6 +3,7 @@
 import json
 from typing import Any, Final
 
+import aiohttp
 from kubernetes.aio import client, config
 
 from tunewright.api import GROUP, VERSION
@@ -11,6 +12,12 @@ from tunewright.build.names import MANAGER
 from tunewright.cluster.metrics import REQUESTS
 
 _TIMEOUT_SECONDS: Final = 30.0
+
+_LIST_CHUNK: Final = 500
+_METADATA: Final = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+
+_TEST_FAILED: Final = "the server rejected our request due to an error in our request"
+"""All the API server says of a JSON patch whose `test` does not hold; what a schema or a policy refuses is named."""
 
 _COLLECTIONS: Final[dict[str, str]] = {
     "v1/Pod": "/api/v1/namespaces/{namespace}/pods",
@@ -25,17 +32,21 @@ _COLLECTIONS: Final[dict[str, str]] = {
 
 
 class ApiError(Exception):
-    """The API server's refusal: `status` is the HTTP code, `reason` the Status object's word, such as AlreadyExists."""
+    """The API server's refusal: `status` is the HTTP code (0: no answer came), `reason` the Status object's word, such as AlreadyExists.
 
-    def __init__(self, status: int, reason: str, message: str) -> None:
+    `retry_after` is how long the server asks to be left alone, in seconds.
+    """
+
+    def __init__(self, status: int, reason: str, message: str, retry_after: float = 0.0) -> None:
         super().__init__(f"{status} {reason}: {message}")
         self.status = status
         self.reason = reason
         self.message = message
+        self.retry_after = retry_after
 
 
 class Transport:
-    """One connection pool to the API server. Every call raises ApiError, or OSError/TimeoutError when the server is not reached."""
+    """One connection pool to the API server. Every call raises ApiError, with status 0 when no answer came."""
 
     def __init__(self, api: client.ApiClient) -> None:
         self._api = api
@@ -44,10 +55,7 @@ class Transport:
     async def connect(cls) -> "Transport":
         """Connect with the Pod's service account, or with KUBECONFIG outside a cluster."""
         settings = client.Configuration()
-        try:
-            config.load_incluster_config(client_configuration=settings)
-        except config.ConfigException:
-            await config.load_kube_config(client_configuration=settings)
+        await _load(settings)
         # With it, aiohttp goes through two threads for every request, to look for proxies and in ~/.netrc; Kopf beside us looks at neither.
         settings.client_session_kwargs = {"trust_env": False}
         return cls(client.ApiClient(settings))
@@ -65,6 +73,31 @@ class Transport:
                 return None
             raise
 
+    async def find(self, api_version: str, kind: str, namespace: str, name: str) -> dict[str, Any] | None:
+        """Return one of our own resources as it is now, or None. By a list of that name: to get them one by one is a right the operator does not need."""
+        listed = await self._request("GET", _path(api_version, kind, namespace), query={"fieldSelector": f"metadata.name={name}"})
+        return next(({"apiVersion": api_version, "kind": kind, **each} for each in listed["items"]), None)
+
+    async def pods(self, namespace: str, labels: dict[str, str]) -> list[dict[str, Any]]:
+        """Return the Pods with these labels as they are now."""
+        selector = ",".join(f"{key}={value}" for key, value in labels.items())
+        listed = await self._request("GET", _path("v1", "Pod", namespace), query={"labelSelector": selector})
+        return [{"apiVersion": "v1", "kind": "Pod", **each} for each in listed["items"]]
+
+    async def uids(self, kind: str, namespace: str | None) -> set[str]:
+        """Return the uids of all objects of a kind, in a namespace or in all; of their content only the metadata is sent."""
+        path = next(path for each, path in _COLLECTIONS.items() if each.endswith(f"/{kind}"))
+        path = path.format(namespace=namespace) if namespace else path.replace("/namespaces/{namespace}", "")
+        found: set[str] = set()
+        query = {"limit": str(_LIST_CHUNK)}
+        while True:
+            listed = await self._request("GET", path, query=query, accept=_METADATA)
+            found.update(item["metadata"]["uid"] for item in listed["items"])
+            more = listed["metadata"].get("continue")
+            if not more:
+                return found
+            query["continue"] = more
+
     async def create(self, manifest: dict[str, Any]) -> dict[str, Any]:
         """Create an object; raises ApiError 409 when one of that name exists."""
         path = _path(manifest["apiVersion"], manifest["kind"], manifest["metadata"]["namespace"])
@@ -78,39 +111,57 @@ class Transport:
         return await self._request("PATCH", path, manifest, query=query, content_type="application/apply-patch+yaml")
 
     async def delete(self, api_version: str, kind: str, namespace: str, name: str, uid: str) -> None:
-        """Delete the object with that uid and, in the background, what it owns. Already gone is done."""
+        """Delete the object with that uid and, in the background, what it owns. Already gone is done; raises ApiError 409 when another object has its name."""
         body = {"propagationPolicy": "Background", "preconditions": {"uid": uid}}
         try:
             await self._request("DELETE", _path(api_version, kind, namespace, name), body)
         except ApiError as error:
-            if error.status not in (404, 409):
+            if error.status != 404:
                 raise
 
     async def replace_status(self, body: dict[str, Any], status: dict[str, Any]) -> dict[str, Any]:
-        """Replace the status of the very object `body`; raises ApiError 404 or 409 when it is another by now."""
+        """Replace the status of `body` as it was seen; raises ApiError 404 when it is gone and 409 when it is another object or another version by now."""
         meta = body["metadata"]
         path = _path(body["apiVersion"], body["kind"], meta["namespace"], meta["name"]) + "/status"
-        # A JSON patch replaces the whole status and tests the uid, and does not fight with edits of the spec over resourceVersion.
-        patch = [{"op": "test", "path": "/metadata/uid", "value": meta["uid"]}, {"op": "add", "path": "/status", "value": status}]
-        return await self._request("PATCH", path, patch, query={"fieldManager": MANAGER}, content_type="application/json-patch+json")
+        # What was decided from an older version must not be written over a newer status: an end would be undone.
+        tests = [{"op": "test", "path": f"/metadata/{each}", "value": meta[each]} for each in ("uid", "resourceVersion")]
+        patch = [*tests, {"op": "add", "path": "/status", "value": status}]
+        try:
+            return await self._request("PATCH", path, patch, query={"fieldManager": MANAGER}, content_type="application/json-patch+json")
+        except ApiError as error:
+            if error.status == 422 and error.message.startswith(_TEST_FAILED):
+                raise ApiError(409, "Conflict", error.message) from error
+            raise
 
     async def _request(
-        self, method: str, path: str, body: Any = None, *, query: dict[str, str] | None = None, content_type: str = "application/json"
-    ) -> dict[str, Any]:
+        self, method: str, path: str, body: Any = None, *,
+        query: dict[str, str] | None = None, content_type: str = "application/json", accept: str = "application/json",
+    ) -> dict[str, Any]:  # fmt: skip
         """Send a request and return the parsed answer."""
-        headers = {"Accept": "application/json", "Content-Type": content_type, "User-Agent": f"{MANAGER}/operator"}
+        try:
+            return await self._send(method, path, body, query or {}, content_type, accept)
+        except ApiError as error:
+            if error.status != 401:
+                raise
+        # The token was replaced before its time; read the new one, and try once more with it.
+        await _load(self._api.configuration)
+        return await self._send(method, path, body, query or {}, content_type, accept)
+
+    async def _send(self, method: str, path: str, body: Any, query: dict[str, str], content_type: str, accept: str) -> dict[str, Any]:
+        """Send a request once."""
+        headers = {"Accept": accept, "Content-Type": content_type, "User-Agent": f"{MANAGER}/operator"}
         parameters = await self._api.param_serialize(
-            method, path, query_params=list((query or {}).items()), header_params=headers, body=body, auth_settings=["BearerToken"]
+            method, path, query_params=list(query.items()), header_params=headers, body=body, auth_settings=["BearerToken"]
         )
         try:
             response = await self._api.call_api(*parameters, _request_timeout=_TIMEOUT_SECONDS)
             text = await response.read()
-        except (OSError, TimeoutError):
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
             REQUESTS.labels(method, "0").inc()
-            raise
+            raise ApiError(0, "NoAnswer", f"{type(error).__name__}: {error}") from error
         REQUESTS.labels(method, str(response.status)).inc()
         if not 200 <= response.status < 300:
-            raise _error(response.status, text)
+            raise _error(response.status, text, response.headers.get("Retry-After", ""))
         answer: dict[str, Any] = json.loads(text)
         return answer
 
@@ -121,10 +172,19 @@ def _path(api_version: str, kind: str, namespace: str, name: str | None = None) 
     return path if name is None else f"{path}/{name}"
 
 
-def _error(status: int, text: bytes) -> ApiError:
+async def _load(settings: client.Configuration) -> None:
+    """Read where the API server is and the token of now."""
+    try:
+        config.load_incluster_config(client_configuration=settings)
+    except config.ConfigException:
+        await config.load_kube_config(client_configuration=settings)
+
+
+def _error(status: int, text: bytes, retry_after: str) -> ApiError:
     """Return the refusal; the body is a Status object unless a proxy in between answered."""
+    seconds = float(retry_after) if retry_after.isdecimal() else 0.0
     try:
         answer = json.loads(text)
-        return ApiError(status, answer.get("reason", ""), answer.get("message", ""))
+        return ApiError(status, answer.get("reason", ""), answer.get("message", ""), seconds)
     except (ValueError, AttributeError):
-        return ApiError(status, "", text[:200].decode(errors="replace"))
+        return ApiError(status, "", text[:200].decode(errors="replace"), seconds)

@@ -34,6 +34,7 @@ class WorkQueue(Generic[KeyT]):
         self._running: dict[KeyT, float] = {}
         self._again: dict[KeyT, float] = {}
         self._failures: dict[KeyT, int] = {}
+        self._not_before: dict[KeyT, float] = {}
         self._changed = asyncio.Event()
 
     def __len__(self) -> int:
@@ -47,7 +48,7 @@ class WorkQueue(Generic[KeyT]):
 
     def add(self, key: KeyT, delay: float = 0.0) -> None:
         """Make `key` due in `delay` seconds, or earlier if it already was."""
-        at = asyncio.get_running_loop().time() + delay
+        at = max(asyncio.get_running_loop().time() + delay, self._not_before.get(key, 0.0))
         if key in self._running:
             self._again[key] = min(at, self._again.get(key, at))
             return
@@ -62,7 +63,8 @@ class WorkQueue(Generic[KeyT]):
     async def work(self, handle: Callable[[KeyT], Awaitable[float | None]], on_error: Callable[[KeyT, Exception, float], None]) -> None:
         """Take keys for ever, one at a time; run several of these for several workers.
 
-        `handle` returns when to come back, in seconds, or None; an exception is reported and the key comes back after its back-off.
+        `handle` returns when to come back, in seconds, or None; an exception is reported and the key comes back after its back-off,
+        or later if the exception's `retry_after` says so: until then no event brings it back either.
         """
         while True:
             key = await self._take()
@@ -70,9 +72,12 @@ class WorkQueue(Generic[KeyT]):
             try:
                 delay = await handle(key)
                 self._failures.pop(key, None)
+                self._not_before.pop(key, None)
             except Exception as error:
                 failures = self._failures[key] = self._failures.get(key, 0) + 1
-                delay = backoff_seconds(failures)
+                asked = float(getattr(error, "retry_after", 0.0))
+                delay = max(backoff_seconds(failures), asked)
+                self._not_before[key] = asyncio.get_running_loop().time() + asked
                 on_error(key, error, delay)
             finally:
                 self._running.pop(key, None)

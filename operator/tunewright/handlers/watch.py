@@ -1,6 +1,8 @@
 """Kopf's handlers: indexes of what is seen, and keys into the work queue."""
 
 import asyncio
+from collections.abc import Collection
+from contextlib import suppress
 from typing import Any, Final
 
 import kopf
@@ -15,25 +17,33 @@ from tunewright.cluster.gather import Foreign
 from tunewright.cluster.metrics import QUEUE_DEPTH, STALLED_SECONDS
 from tunewright.cluster.progress_reader import ProgressReader
 from tunewright.cluster.reconciler import Reconciler
+from tunewright.cluster.sweep import sweep
 from tunewright.cluster.transport import Transport
 from tunewright.cluster.trim import trim
 from tunewright.cluster.work_queue import WorkQueue
 from tunewright.handlers.configuration import CHILDREN
+from tunewright.handlers.login import Login
 from tunewright.reconcile.references import references
 
 _WORKERS: Final = 8
+_SWEEP_SECONDS: Final = 300.0
+"""How often it is looked for what is gone without a word, if no list gives a reason to look sooner."""
+_SWEEP_AFTER_LIST_SECONDS: Final = 3.0
+"""How long after the last object of a list: what the list had is then seen, what it had not is looked for."""
 
 
 class Runtime:
     """The operator's parts that live as long as it does."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, namespaces: Collection[str] = ()) -> None:
         self.settings = settings
+        self.namespaces = namespaces
         self.queue: WorkQueue[ResourceKey] | None = None
         self.cache: Cache | None = None
         self._transport: Transport | None = None
         self._reader: ProgressReader | None = None
         self._workers: list[asyncio.Task[None]] = []
+        self._listed = asyncio.Event()
 
     async def start(self, resources: Any, children: Any, dependents: Any) -> None:
         """Connect, and start the workers on Kopf's indexes."""
@@ -43,6 +53,7 @@ class Runtime:
         self._reader = ProgressReader(self.queue.add)
         reconciler = Reconciler(self.cache, self._transport, self.settings, self._reader, Foreign())
         self._workers = [asyncio.create_task(self.queue.work(reconciler.handle, reconciler.failed)) for _ in range(_WORKERS)]
+        self._workers.append(asyncio.create_task(self._sweep(self.queue, self.cache, self._transport)))
         QUEUE_DEPTH.set_function(lambda: len(self.queue or ()))
         STALLED_SECONDS.set_function(self.stalled_seconds)
 
@@ -55,6 +66,22 @@ class Runtime:
             await self._reader.close()
         if self._transport is not None:
             await self._transport.close()
+        self.queue, self._workers = None, []
+
+    async def _sweep(self, queue: WorkQueue[ResourceKey], cache: Cache, transport: Transport) -> None:
+        """Look for what is gone without a word, after every list and now and then."""
+        while True:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._listed.wait(), _SWEEP_SECONDS)
+            while self._listed.is_set():
+                self._listed.clear()
+                await asyncio.sleep(_SWEEP_AFTER_LIST_SECONDS)
+            for key in await sweep(cache, transport, self.namespaces):
+                queue.add(key)
+
+    def listed(self) -> None:
+        """Learn that an object came by a list: a watch has begun, or begun again."""
+        self._listed.set()
 
     def stalled_seconds(self) -> float:
         """Return how long reconciling has been stuck; 0 before it began. A worker that has ended counts as stuck for good."""
@@ -86,10 +113,11 @@ class Runtime:
 def register(registry: kopf.OperatorRegistry, runtime: Runtime) -> None:
     """Register the handlers; none of them writes, so Kopf adds no finalizer and no annotation."""
 
+    credentials = Login()
+
     @kopf.on.login(registry=registry)
     async def login(**more: Any) -> kopf.ConnectionInfo | None:
-        # Tokens of service accounts are rotated: Kopf calls this again when one is refused.
-        return kopf.login_with_service_account(**more) or kopf.login_with_kubeconfig(**more)
+        return await credentials(**more)
 
     @kopf.on.startup(registry=registry)
     async def start(**indexes: Any) -> None:
@@ -108,9 +136,13 @@ def register(registry: kopf.OperatorRegistry, runtime: Runtime) -> None:
         return {uid: trim(dict(body))} if uid else None
 
     async def resource_event(body: kopf.Body, type: str | None, **_: Any) -> None:
+        if type is None:
+            runtime.listed()
         runtime.resource_seen(_key(body), body["metadata"]["uid"], gone=type == "DELETED")
 
     async def child_event(body: kopf.Body, type: str | None, **_: Any) -> None:
+        if type is None:
+            runtime.listed()
         labels = body["metadata"].get("labels", {})
         if labels.get(KIND_LABEL) in list(Kind) and NAME_LABEL in labels:
             runtime.child_seen((Kind(labels[KIND_LABEL]), body["metadata"]["namespace"], labels[NAME_LABEL]), body["metadata"]["uid"], gone=type == "DELETED")

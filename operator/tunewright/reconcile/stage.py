@@ -84,6 +84,9 @@ def _active(job: Body, pods: list[Body], failures: int, world: World) -> Stage:
         if wait is not None:
             return Stage(StageState.PENDING, job, wait.reason, wait.message, failures=failures)
         return Stage(StageState.PENDING, job, "Starting", after or "the Pod is starting", failures=failures)
+    if any(pod.get("status", {}).get("phase") == "Succeeded" for pod in pods):
+        # The Job controller has not counted it yet: a moment before its end, it has not gone back to the start.
+        return Stage(StageState.RUNNING, job, "Running", after, failures=failures)
     return Stage(StageState.PENDING, job, "Starting", after or NO_POD, failures=failures)
 
 

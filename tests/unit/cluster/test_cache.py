@@ -119,3 +119,28 @@ def test_of_a_pod_the_ports_are_kept_and_of_a_job_what_it_was_told():
     held = {**pod}
     assert trim(pod) == trimmed(held)
     assert held["spec"] == {"containers": [{"ports": [{"name": "progress"}]}]}, "whoever else holds it holds less"
+
+
+def test_of_two_objects_of_one_name_the_newer_is_the_one_there_is():
+    """The deletion of the older was missed: Kopf keeps it for ever."""
+    resources = {FTJ: [body("old", 3), body("new", 12)]}
+    assert cache(resources).resource(FTJ)["metadata"]["uid"] == "new"
+    jobs = [body(uid, version, "u1", kind="Job") for uid, version in (("a-new", 12), ("b-old", 9))]
+    for each in jobs:
+        each["metadata"]["name"] = "bot-train"
+    assert [each["metadata"]["uid"] for each in cache(children={"u1": jobs}).children("u1")] == ["a-new"]
+
+
+def test_a_resource_found_gone_is_not_seen_any_more():
+    made = cache({FTJ: [body("u1", 3)]})
+    made.deleted("u1")
+    assert made.resource(FTJ) is None
+
+
+def test_what_the_watches_have_brought_is_told_by_kind_with_whose_news_it_is():
+    job = body("j", 2, "u1", kind="Job")
+    job["metadata"]["labels"] = {"tunewright.dev/kind": "FineTuneJob", "tunewright.dev/name": "bot"}
+    made = cache({FTJ: [body("u1", 1)]}, {"u1": [job]})
+    assert made.seen() == {"FineTuneJob": {"u1": FTJ}, "Job": {"j": FTJ}}
+    made.deleted("j")
+    assert made.seen()["Job"] == {}

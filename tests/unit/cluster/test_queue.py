@@ -172,3 +172,45 @@ async def test_stalled_seconds_grow_while_a_pass_hangs():
 def test_back_off_doubles_up_to_a_minute():
     assert [backoff_seconds(n) for n in (1, 2, 3, 4)] == [0.5, 1, 2, 4]
     assert backoff_seconds(8) == backoff_seconds(10**6) == BACKOFF_LAST_SECONDS
+
+
+class Later(Exception):
+    retry_after = 0.8
+
+
+async def test_until_a_server_wants_to_be_asked_again_no_event_brings_the_key_back():
+    queue, errors, calls, twice = WorkQueue(), [], [], asyncio.Event()
+
+    async def handle(key):
+        calls.append(asyncio.get_running_loop().time())
+        if len(calls) == 1:
+            raise Later
+        twice.set()
+
+    async with working(queue, handle, errors=errors):
+        queue.add("a")
+        await asyncio.sleep(0.05)
+        queue.add("a")
+        await asyncio.wait_for(twice.wait(), 20)
+    assert [delay for _, _, delay in errors] == [0.8]
+    assert calls[1] - calls[0] >= 0.79
+
+
+async def test_an_event_overtakes_a_back_off_that_nobody_asked_for():
+    """The back-off is a minute by now; what the user does is looked at before."""
+    queue, failed, calls, twice = WorkQueue(), [], 0, asyncio.Event()
+
+    async def handle(key):
+        nonlocal calls
+        calls += 1
+        if calls == 2:
+            twice.set()
+        raise RuntimeError
+
+    queue._failures["a"] = 12
+    async with working(queue, handle, errors=failed):
+        queue.add("a")
+        await asyncio.sleep(0.1)
+        queue.add("a")
+        await asyncio.wait_for(twice.wait(), BACKOFF_LAST_SECONDS / 3)
+    assert failed[0][2] == BACKOFF_LAST_SECONDS
