@@ -11,8 +11,8 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -29,6 +29,8 @@ NAMESPACED: Final = service_account_name("namespaced")
 """The service account of a second release, for namespaced installations."""
 WRITES: Final = frozenset({"create", "update", "patch", "delete", "deletecollection"})
 TOKENS: Final = {ADMIN: "admin-token", OPERATOR: "operator-token", NAMESPACED: "namespaced-token"}
+NEXT: Final = "-next"
+"""What a token that has been rotated ends with."""
 _ROLE_KINDS: Final = ("ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding")
 _GROUPS: Final = {ADMIN: "system:masters"}
 _AUDITED: Final[tuple[Body, ...]] = ({"level": "Metadata", "users": [OPERATOR, NAMESPACED]},)
@@ -98,7 +100,8 @@ class ApiServer:
         key = self.folder / "service-account.key"
         subprocess.run(["openssl", "genrsa", "-out", key, "2048"], check=True, capture_output=True)
         tokens = self.folder / "tokens.csv"
-        tokens.write_text("".join(f'{token},{user},{user},"{_GROUPS.get(user, "system:serviceaccounts")}"\n' for user, token in TOKENS.items()))
+        lines = (f'{token}{more},{user},{user},"{_GROUPS.get(user, "system:serviceaccounts")}"\n' for user, token in TOKENS.items() for more in ("", NEXT))
+        tokens.write_text("".join(lines))
         policy = self.folder / "audit-policy.json"
         rules = [*self._audit_rules, {"level": "None"}]
         policy.write_text(
@@ -141,13 +144,17 @@ class ApiServer:
                 process.wait()
         shutil.rmtree(self.folder / "etcd", ignore_errors=True)
 
-    def kubeconfig(self, user: str) -> Path:
-        """Return the path of a kubeconfig for `user`."""
+    @property
+    def url(self) -> str:
+        return f"https://127.0.0.1:{self.port}"
+
+    def kubeconfig(self, user: str, url: str | None = None, rotated: bool = False) -> Path:
+        """Return the path of a kubeconfig for `user`, of the server itself or of what stands before it at `url`."""
         path = self.folder / f"{user.replace(':', '-')}.kubeconfig"
         content = {
             "apiVersion": "v1", "kind": "Config", "current-context": "test",
-            "clusters": [{"name": "test", "cluster": {"server": f"https://127.0.0.1:{self.port}", "insecure-skip-tls-verify": True}}],
-            "users": [{"name": user, "user": {"token": TOKENS[user]}}],
+            "clusters": [{"name": "test", "cluster": {"server": url or self.url, "insecure-skip-tls-verify": True}}],
+            "users": [{"name": user, "user": {"token": TOKENS[user] + (NEXT if rotated else "")}}],
             "contexts": [{"name": "test", "context": {"cluster": "test", "user": user}}],
         }  # fmt: skip
         path.write_text(json.dumps(content))
@@ -218,6 +225,9 @@ class Operator:
     probe_port: int = 0
     user: str = OPERATOR
     namespaces: tuple[str, ...] = ()
+    url: str | None = None
+    """Where it finds the API server, when that is not the server itself."""
+    environment: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def log(self) -> Path:
@@ -228,8 +238,9 @@ class Operator:
         assert self.process is None
         self.probe_port = free_port()
         environment = {
-            **os.environ, "KUBECONFIG": str(self.server.kubeconfig(self.user)), "TUNEWRIGHT_SETTINGS": json.dumps(self.settings),
+            **os.environ, "KUBECONFIG": str(self.server.kubeconfig(self.user, self.url)), "TUNEWRIGHT_SETTINGS": json.dumps(self.settings),
             "TUNEWRIGHT_NAMESPACES": ",".join(self.namespaces), "TUNEWRIGHT_PROBE_PORT": str(self.probe_port), "PYTHONPATH": str(ROOT / "operator"), "TUNEWRIGHT_LOG_LEVEL": "INFO",
+            **self.environment,
         }  # fmt: skip
         with self.log.open("ab") as log:
             self.process = subprocess.Popen([sys.executable, "-m", "tunewright.handlers"], env=environment, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
