@@ -1,0 +1,63 @@
+"""A server of its own, and an operator that reaches it through a proxy."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from support.api_server import ApiServer, Operator, wait_for
+from support.conductor import COLLECTIONS, Admin
+from support.fault_proxy import FaultProxy
+
+SETTINGS = {"trainer_image": "registry.invalid/trainer:1", "server_image": "registry.invalid/server:1", "server_device": "CPU"}
+
+WATCHES = len(COLLECTIONS) + 1
+"""The least number of watches of an operator that sees everything: of what it makes or writes to, and of Pods."""
+
+
+@pytest.fixture(scope="package")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
+    """A server beside that of the other API tests: here the operator is killed, and its requests are counted."""
+    made = ApiServer(tmp_path_factory.mktemp("faults"))
+    try:
+        made.start()
+        made.install_chart()
+        yield made
+    finally:
+        made.stop()
+
+
+@pytest.fixture(scope="package")
+def proxy(server: ApiServer) -> Iterator[FaultProxy]:
+    """What stands between the operator and the server."""
+    made = FaultProxy(server.url)
+    made.start()
+    yield made
+    made.stop()
+
+
+@pytest.fixture(scope="package")
+def running(server: ApiServer, proxy: FaultProxy) -> Iterator[Operator]:
+    """The operator behind the proxy."""
+    made = Operator(server, SETTINGS, url=proxy.url)
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def operator(running: Operator, proxy: FaultProxy) -> Iterator[Operator]:
+    """The operator behind the proxy, ready, all its watches open, and without faults before and after the test."""
+    if running.process is None:
+        running.start()
+    wait_for("everything is watched", lambda: proxy.watches() >= WATCHES, timeout=60)
+    yield running
+    proxy.faults.clear()
+    proxy.event_faults.clear()
+    proxy.stale = {}
+
+
+@pytest.fixture
+def admin(server: ApiServer) -> Iterator[Admin]:
+    """A connection of the test itself."""
+    made = Admin(server.port)
+    yield made
+    made.close()
