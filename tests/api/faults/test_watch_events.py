@@ -9,7 +9,7 @@ from support.end_state import difference, end_states, operations
 from support.faults import Delay, EventFault, Times
 from support.samples import SAMPLES, create, unfinished
 
-HOLD = 10
+HOLD = 20
 """How long an event waits for one that supersedes it, in seconds, before it comes late."""
 
 
@@ -42,8 +42,8 @@ def test_every_superseded_event_lost_and_events_late_and_twice(server, proxy, op
             wrong.append(f"{namespace}: {dict(counts[namespace])} instead of {dict(counts['events-unbroken'])}")
     assert wrong == []
     lost = Counter(f"{fault.hit.type} {fault.hit.resource}" for fault in runs.values() if fault.hit is not None and fault.dropped)
-    # What is held back longer than its successor takes comes late instead: the successor may wait for the operator to have seen it.
-    assert sum(lost.values()) >= superseded / 2
+    # The others came late: what supersedes them comes of the operator having seen them.
+    assert sum(lost.values()) >= superseded / 4
     assert {each.partition(" ")[0] for each in lost} >= {"ADDED", "MODIFIED"}
     record_property("events lost", sum(lost.values()))
     record_property("chains", len(runs))
@@ -98,7 +98,7 @@ def test_a_job_whose_pod_is_seen_late_is_not_run_again(server, proxy, operator, 
         ),
     )
     lists = {path: body for path, body in proxy.record_lists().items() if path.startswith("/api/v1/pods")}
-    assert len(lists) == 1
+    assert len(lists) == 1, list(lists)
     conductor.step()
     wait_for("the Pod is seen", lambda: [each for each in proxy.events if (each.namespace, each.resource) == ("pods-late", "pods")])
     operator.kill()
