@@ -58,7 +58,9 @@ class Transport:
         await _load(settings)
         # With it, aiohttp goes through two threads for every request, to look for proxies and in ~/.netrc; Kopf beside us looks at neither.
         settings.client_session_kwargs = {"trust_env": False}
-        return cls(client.ApiClient(settings))
+        api = client.ApiClient(settings)
+        api.user_agent = f"{MANAGER}/operator"
+        return cls(api)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -149,7 +151,7 @@ class Transport:
 
     async def _send(self, method: str, path: str, body: Any, query: dict[str, str], content_type: str, accept: str) -> dict[str, Any]:
         """Send a request once."""
-        headers = {"Accept": accept, "Content-Type": content_type, "User-Agent": f"{MANAGER}/operator"}
+        headers = {"Accept": accept, "Content-Type": content_type}
         parameters = await self._api.param_serialize(
             method, path, query_params=list(query.items()), header_params=headers, body=body, auth_settings=["BearerToken"]
         )
