@@ -239,7 +239,7 @@ def test_a_foreign_object_is_left_alone_until_it_is_gone(cluster, operator, kind
 def test_suspend_and_resume(cluster, operator):
     cluster.apply(DATA, resource("FineTuneJob", model=HUB, dataset=ROWS))
     cluster.wait_job("bot-prepare")
-    for suspend, state in ((True, "Suspended"), (False, "Preparing")):
+    for suspend, state in ((True, "Suspended"), (False, "Pending")):
         cluster.server.merge(cluster.path("FineTuneJob", "bot"), {"spec": {"suspend": suspend}})
         wait_for(state, lambda: cluster.get("Job", "bot-prepare")["spec"]["suspend"] is suspend)  # noqa: B023
         wait_for(state, lambda: cluster.status("FineTuneJob", "bot")["state"] == state)  # noqa: B023

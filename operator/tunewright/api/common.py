@@ -207,7 +207,10 @@ class BoundedStatus(ApiModel):
     """What the status of every kind that ends has."""
 
     observed_generation: int | None = Field(None, ge=0, description="observedGeneration is the generation of the spec this status was computed from.")
-    state: str | None = Field(None, max_length=32, description="state in one word, for printing only.")
+    state: str | None = Field(None, max_length=32, description=(
+        "state in one word, for printing only: `Waiting` (for an input), `Pending` (no Pod of it works), `Suspended`, `Done`, `Failed`, "
+        "or what its Pod does, such as `Training`."
+    ))  # fmt: skip
     conditions: tuple[Condition, ...] = Field(
         (), max_length=16, description="conditions: `Succeeded` sums up the resource; the others say what it waits for.",
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},

@@ -61,7 +61,7 @@ DEFINITIONS: Final = (
             Column("Tokens/s", ".status.progress.tokensPerSecond", "number"),
             Column("ETA", ".status.progress.etaText"),
             _AGE,
-            Column("Reason", '.status.conditions[?(@.type=="Succeeded")].reason', wide=True),
+            Column("Reason", '.status.conditions[?(@.type=="Succeeded")].reason'),
         ),
     ),
     KindDefinition(
@@ -69,7 +69,7 @@ DEFINITIONS: Final = (
         "ModelMerge folds an adapter into its base model and publishes a model directory that can be served.",
         ModelMergeSpec, ModelMergeStatus,
         (_STATE, _PROGRESS, Column("Size", ".status.artifact.sizeText"), _AGE,
-         Column("Reason", '.status.conditions[?(@.type=="Succeeded")].reason', wide=True)),
+         Column("Reason", '.status.conditions[?(@.type=="Succeeded")].reason')),
     ),
     KindDefinition(
         Kind.EVALUATION, "evaluations", "tfeval",
@@ -82,7 +82,7 @@ DEFINITIONS: Final = (
             Column("Baseline", ".status.baselineScore", "number"),
             Column("Verdict", ".status.verdict"),
             _AGE,
-            Column("Reason", '.status.conditions[?(@.type=="Succeeded")].reason', wide=True),
+            Column("Reason", '.status.conditions[?(@.type=="Succeeded")].reason'),
         ),
     ),
     KindDefinition(
@@ -96,7 +96,7 @@ DEFINITIONS: Final = (
             Column("URL", ".status.url"),
             _AGE,
             Column("Digest", ".status.modelDigest", wide=True),
-            Column("Reason", '.status.conditions[?(@.type=="Ready")].reason', wide=True),
+            Column("Reason", '.status.conditions[?(@.type=="Ready")].reason'),
         ),
         ((
             "!has(self.spec.adapters) || self.spec.adapters.all(a, a.name != self.metadata.name)",

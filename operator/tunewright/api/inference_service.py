@@ -35,7 +35,10 @@ class InferenceServiceStatus(ApiModel):
     """What the operator saw; recomputed each time."""
 
     observed_generation: int | None = Field(None, ge=0, description="observedGeneration is the generation of the spec this status was computed from.")
-    state: str | None = Field(None, max_length=32, description="state in one word, for printing only.")
+    state: str | None = Field(None, max_length=32, description=(
+        "state in one word, for printing only: `Waiting` (for an input), `Starting` (not all answer yet), `Ready` (all answer), `Updating` (the old ones answer "
+        "meanwhile), `Holding` (the old ones stay, for what is new may not be rolled out), `Degraded` (some answer), `NotReady` (none does any more) or `Idle`."
+    ))  # fmt: skip
     conditions: tuple[Condition, ...] = Field(
         (), max_length=16, description="conditions: `Ready` sums up the resource; the others say what it waits for.",
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},

@@ -35,7 +35,12 @@ def claim(owner: Owner, name: str, storage: Storage, settings: Settings) -> Mani
 
 def job_limits(*, max_retries: int, suspend: bool = False, deadline_seconds: int | None = None) -> Manifest:
     """Return the fields of a Job's spec that may change while it runs."""
-    return {"suspend": suspend, "backoffLimit": max_retries, **({} if deadline_seconds is None else {"activeDeadlineSeconds": deadline_seconds})}
+    return {
+        "suspend": suspend,
+        "parallelism": 1,
+        "backoffLimit": max_retries,
+        **({} if deadline_seconds is None else {"activeDeadlineSeconds": deadline_seconds}),
+    }
 
 
 def prepare_limits(spec: FineTuneJobSpec) -> Manifest:
@@ -53,7 +58,6 @@ def job(owner: Owner, stage: str, pod: Manifest, limits: Manifest) -> Manifest:
     spec: Manifest = {
         **limits,
         "completions": 1,
-        "parallelism": 1,
         # A second Pod starts only when the first is gone: two would write the same volume.
         "podReplacementPolicy": "Failed",
         "podFailurePolicy": {

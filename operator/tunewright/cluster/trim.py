@@ -24,8 +24,9 @@ def trim(body: dict[str, Any]) -> dict[str, Any]:
 
 
 def _pod(spec: Body) -> dict[str, Any]:
-    """Keep the ports: who has the progress port is asked for its progress."""
-    return {"containers": [{"ports": each["ports"]} for each in spec.get("containers", []) if "ports" in each]}
+    """Keep the ports, for who has the progress port is asked for its progress, and the node, which is named when it does not answer."""
+    node = {"nodeName": spec["nodeName"]} if spec.get("nodeName") else {}
+    return {"containers": [{"ports": each["ports"]} for each in spec.get("containers", []) if "ports" in each], **node}
 
 
 def _job(spec: Body) -> dict[str, Any]:

@@ -19,11 +19,14 @@ from tunewright.reconcile.inputs import Blocked
 from tunewright.reconcile.plan import Delete, Plan
 from tunewright.reconcile.printed import size
 from tunewright.reconcile.resource import Resource, parse_time, timestamp
-from tunewright.reconcile.stage import NO_POD, POLL_SECONDS, RETRY_SECONDS, Stage, StageState, done_progress, observe, progress_status
+from tunewright.reconcile.stage import POLL_SECONDS, RETRY_SECONDS, Stage, StageState, done_progress, last_progress, no_pod, observe, progress_status
 from tunewright.reconcile.world import Body, World
 
 RECHECK_SECONDS = 15.0
 """How often something that sends no event (a claim, a ConfigMap, a name another object holds) is looked at again."""
+
+PENDING = "Pending"
+"""The printed state of a resource that could go on and of which no Pod works: only one that works makes it `Training`."""
 
 _QUIET = frozenset({"InputsReady", "DataPrepared", "ProgressReadable"})
 """Conditions that `Succeeded` sums up: only their bad news is an event of its own."""
@@ -90,7 +93,15 @@ def output_claim(resource: Resource[Any], storage: Storage, settings: Settings, 
     name = claim_name(resource.kind, resource.name)
     if resource.spec.output is not None or world.child("PersistentVolumeClaim", name) is not None:
         return ()
-    return taken("PersistentVolumeClaim", name, world) or (claim(resource.owner, name, storage, settings),)
+    if world.leaving("PersistentVolumeClaim", name) and world.of_kind("Job"):
+        # It holds on until the Pod that uses it has ended; another cannot be made before.
+        return ()
+    return leaving("PersistentVolumeClaim", name, world) or taken("PersistentVolumeClaim", name, world) or (claim(resource.owner, name, storage, settings),)
+
+
+def leaving(kind: str, name: str, world: World) -> Blocked | None:
+    """Return the wait for an object that is being deleted, and holds its name until it is gone."""
+    return Blocked("BeingDeleted", f"the {kind} `{name}` is being deleted; it is made again when it is gone") if world.leaving(kind, name) else None
 
 
 def taken(kind: str, name: str, world: World) -> Blocked | None:
@@ -101,7 +112,7 @@ def taken(kind: str, name: str, world: World) -> Blocked | None:
 
 
 def advance(world: World, name: str, running: str, wanted: Manifest | None, limits: Manifest) -> Step:
-    """Bring the Job `name` a step further. `running` is the printed state while it runs.
+    """Bring the Job `name` a step further. `running` is the printed state while its Pod works.
 
     `wanted` is made while there is none, and not looked at afterwards: a Job that exists was told what its inputs were resolved to
     when it was made. Of one that has not ended only its `limits` are written again, when the spec's have changed.
@@ -111,6 +122,9 @@ def advance(world: World, name: str, running: str, wanted: Manifest | None, limi
     if conflict is not None:
         return Step("Waiting", Stage(StageState.PENDING), (Fact("Succeeded", None, conflict.reason, conflict.message),), {}, requeue_after=RECHECK_SECONDS)
     stage = observe(world, name)
+    going = leaving("Job", name, world)
+    if going is not None and stage.job is None:
+        return Step(PENDING, Stage(StageState.PENDING), (Fact("Succeeded", None, going.reason, going.message),), {})
     known: dict[str, Any] = {"failures": stage.failures} if stage.failures else {}
     if stage.job is not None:
         # It began with its first Job, even if the operator died before it could write that down.
@@ -121,7 +135,7 @@ def advance(world: World, name: str, running: str, wanted: Manifest | None, limi
             return Step("Suspended", stage, (_suspended(),), known)
         case StageState.ABSENT:
             assert wanted is not None
-            return Step(running, stage, (Fact("Succeeded", None, "Starting", NO_POD),), known, create=(wanted,))
+            return Step(PENDING, stage, (Fact("Succeeded", None, "Starting", no_pod(name)),), known, create=(wanted,))
         case StageState.SUCCEEDED:
             return Step(running, stage, (), known)
         case StageState.FAILED:
@@ -130,7 +144,7 @@ def advance(world: World, name: str, running: str, wanted: Manifest | None, limi
             assert stage.job is not None
             message = f"the Pod of the Job `{name}` was deleted before its result was read; it runs again and finds what it published"
             delete = Delete("batch/v1", "Job", name, stage.job["metadata"]["uid"])
-            return Step(running, stage, (Fact("Succeeded", None, "ResultLost", message),), known, delete=(delete,))
+            return Step(PENDING, stage, (Fact("Succeeded", None, "ResultLost", message),), known, delete=(delete,))
         case _:
             assert stage.job is not None
             return replace(_active(stage, running, suspend, known), update=_new_limits(stage.job, limits))
@@ -149,10 +163,15 @@ def _active(stage: Stage, running: str, suspend: bool, known: Mapping[str, Any])
     elif stage.asked and stage.state == StageState.RUNNING:
         facts = (Fact("ProgressReadable", False, "NoAnswer", "the Pod does not answer on its progress port; only the live figures are missing"),)
     assert stage.job is not None
-    message = stage.message or f"the Job `{stage.job['metadata']['name']}` is running"
-    reason = running if stage.state == StageState.RUNNING else stage.reason or running
+    name = stage.job["metadata"]["name"]
+    if stage.state == StageState.SUSPENDED:
+        resuming = Fact("Succeeded", None, "Resuming", f"somebody suspended the Job `{name}`, though `suspend` is false here; it is resumed")
+        return Step(PENDING, stage, (resuming,), fields, requeue_after=POLL_SECONDS)
+    if stage.state == StageState.PENDING:
+        return Step(PENDING, stage, (Fact("Succeeded", None, stage.reason, stage.message),), fields, requeue_after=POLL_SECONDS)
     again = RETRY_SECONDS if stage.asked and stage.progress is None else POLL_SECONDS
-    return Step(running, stage, (*facts, Fact("Succeeded", None, reason, message)), fields, requeue_after=again)
+    total = Fact("Succeeded", None, running, stage.message or f"the Job `{name}` is running")
+    return Step(running, stage, (*facts, total), fields, requeue_after=again)
 
 
 def _new_limits(job: Body, limits: Manifest) -> tuple[Manifest, ...]:
@@ -218,7 +237,7 @@ def plan(resource: Resource[ApiModel], outcome: Outcome, now: datetime) -> Plan:
         "observedGeneration": resource.generation,
         "state": outcome.state,
         "conditions": write_conditions(old, outcome.facts, resource.generation, now),
-        **{key: old[key] for key in ("progress",) if key in old},
+        **last_progress(old, begins=any(each["kind"] == "Job" for each in outcome.create)),
         **outcome.fields,
     }
     started = old.get("startTime") or outcome.fields.get("startTime") or (timestamp(now) if outcome.create else None)

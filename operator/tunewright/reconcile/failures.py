@@ -18,6 +18,7 @@ WARNINGS: Final = frozenset({
     "Unschedulable", "ImagePullFailed", "ContainerNotCreated", "ThresholdsNotMet", "EvaluationNotPassed", "InputFailed", "CrashLoop", "InvalidSpec",
     "ClaimNotFound", "ConfigMapNotFound", "KeyNotFound", "ClaimLost", "RolloutStuck",
     "QuotaExceeded", "NamespaceTerminating", "AdmissionDenied", "NotPermitted", "Refused",
+    "Preempted", "NodeLost", "PodDeleted", "Restarting", "NotAnswering", "RolloutPaused", "ScaledByHand", "BeingDeleted",
 })  # fmt: skip
 """Reasons that are worth a warning event."""
 
@@ -40,34 +41,34 @@ def run_result(pod: Body) -> RunResult | None:
 
 def classify_pod(pod: Body) -> Failure:
     """Return why a failed Pod failed."""
-    ended = _terminated(pod) or {}
-    result = run_result(pod)
-    if ended.get("reason") == "OOMKilled" or (ended.get("exitCode") == ExitCode.KILLED and result is None and pod.get("status", {}).get("reason") != "Evicted"):
+    ended, result, taken = _terminated(pod) or {}, run_result(pod), disruption(pod)
+    if taken is None and "deletionTimestamp" in pod["metadata"]:
+        taken = Failure("PodDeleted", "the Pod was deleted")
+    if ended.get("reason") == "OOMKilled" or (ended.get("exitCode") == ExitCode.KILLED and result is None and taken is None):
         return Failure("OutOfMemory", "the container was killed for memory; set a larger `resources.memory`, or a smaller `batchSize` or `maxLength`")
+    if taken is not None and (result is None or result.outcome != "Failed"):
+        return Failure(taken.reason, taken.message + (f"; {result.message}" if result is not None and result.message else ""))
     if result is not None and result.reason is not None:
         return Failure(result.reason, result.message or "the trainer gave no message; see `kubectl logs`")
-    status = pod.get("status", {})
-    if status.get("reason") == "Evicted":
-        return Failure("Evicted", f"the Pod was evicted: {status.get('message', 'no message')}")
-    for each in status.get("conditions", []):
-        if each.get("type") == "DisruptionTarget" and each.get("status") == "True":
-            return Failure("PodLost", f"the Pod was disrupted ({each.get('reason')}): {each.get('message', '')}")
     if ended:
         return Failure(
             "PodFailed", f"the container ended with exit code {ended.get('exitCode')} and wrote no result; see `kubectl logs {pod['metadata']['name']}`"
         )
-    return Failure("PodLost", status.get("message") or "the Pod ended without telling why; its node may be gone")
+    return Failure("PodLost", pod.get("status", {}).get("message") or "the Pod ended without telling why; its node may be gone")
+
+
+def failed_pods(pods: Iterable[Body]) -> list[Body]:
+    """Return the Pods that failed, in the order in which they did."""
+    return sorted((pod for pod in pods if pod.get("status", {}).get("phase") == "Failed"), key=_finished)
 
 
 def classify_job(job: Body, pods: Iterable[Body]) -> Failure:
     """Return why a failed Job failed: its last Pod's reason, unless the Job itself ran out of time."""
-    failed: Mapping[str, Any] = next(
-        (each for each in job.get("status", {}).get("conditions", []) if each["type"] in ("Failed", "FailureTarget") and each["status"] == "True"), {}
-    )
+    failed = condition_of(job, "Failed")
     if failed.get("reason") == "DeadlineExceeded":
         seconds = job["spec"].get("activeDeadlineSeconds")
         return Failure("DeadlineExceeded", f"training ran longer than `activeDeadlineSeconds` ({seconds} s); a new FineTuneJob with a longer one starts over")
-    ended = sorted((pod for pod in pods if pod.get("status", {}).get("phase") == "Failed"), key=_finished)
+    ended = failed_pods(pods)
     if not ended:
         return Failure("PodLost", f"the Job failed ({failed.get('reason', 'unknown')}: {failed.get('message', '')}) and its Pods are gone")
     last = classify_pod(ended[-1])
@@ -79,29 +80,28 @@ def classify_job(job: Body, pods: Iterable[Body]) -> Failure:
     )
 
 
-def waiting(pod: Body) -> Failure | None:
-    """Return why a Pod that should run does not, or None when nothing is wrong with it (yet)."""
-    for each in pod.get("status", {}).get("conditions", []):
-        if each.get("type") == "PodScheduled" and each.get("status") == "False" and each.get("reason") == "Unschedulable":
-            return Failure("Unschedulable", f"no node can take the Pod: {each.get('message', '')}")
-    statuses = [*pod.get("status", {}).get("initContainerStatuses", []), *pod.get("status", {}).get("containerStatuses", [])]
-    for status in statuses:
-        state = (status.get("state") or {}).get("waiting") or {}
-        reason, text = state.get("reason", ""), state.get("message", "")
-        if reason in ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"):
-            return Failure("ImagePullFailed", f"the image `{status.get('image')}` cannot be pulled: {text}")
-        if reason in ("CreateContainerConfigError", "CreateContainerError", "RunContainerError"):
-            return Failure("ContainerNotCreated", f"the container cannot be made: {text}")
-        if reason == "CrashLoopBackOff":
-            ended = (status.get("lastState") or {}).get("terminated") or {}
-            with contextlib.suppress(ValidationError):
-                result = RunResult.model_validate_json(ended.get("message", ""))
-                return Failure(result.reason or "CrashLoop", result.message)
-            return Failure(
-                "CrashLoop",
-                f"the container `{status.get('name')}` ended {status.get('restartCount', 0)} times, last with exit code {ended.get('exitCode')}; see `kubectl logs {pod['metadata']['name']} -c {status.get('name')} --previous`",
-            )
-    return None
+def disruption(pod: Body) -> Failure | None:
+    """Return why the cluster takes the Pod from its node, as its DisruptionTarget condition says."""
+    found, status = condition_of(pod, "DisruptionTarget"), pod.get("status", {})
+    by = found.get("reason", "")
+    if found.get("status") != "True":
+        return Failure("Evicted", f"the Pod was evicted: {status.get('message', 'no message')}") if status.get("reason") == "Evicted" else None
+    text = status.get("message") or found.get("message", "")
+    if by == "PreemptionByScheduler" or status.get("reason") == "Preempting":
+        return Failure("Preempted", f"the Pod had to make room for one of a higher priority: {text}")
+    if by == "DeletionByPodGC":
+        return Failure("NodeLost", f"the Pod's node does not exist any more: {text}")
+    if by == "DeletionByTaintManager":
+        # A node that does not answer is tainted; before that its Pods are marked as not ready.
+        lost = condition_of(pod, "Ready").get("status") == "False"
+        return Failure("NodeLost", f"the Pod's node does not answer: {text}") if lost else Failure("Evicted", f"the Pod may not stay on its node: {text}")
+    return Failure("Evicted", f"the Pod was evicted: {text}")
+
+
+def condition_of(body: Body, type_: str) -> Mapping[str, Any]:
+    """Return a condition of a Pod, a Job or a Deployment, empty when it has none."""
+    found: Mapping[str, Any] = next((each for each in body.get("status", {}).get("conditions", []) if each.get("type") == type_), {})
+    return found
 
 
 def _terminated(pod: Body) -> Mapping[str, Any] | None:

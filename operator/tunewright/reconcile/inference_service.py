@@ -10,11 +10,13 @@ from tunewright.build.names import APPLIED_HASH, MODEL_DIGEST, MODEL_URI
 from tunewright.build.resolved import ResolvedSource
 from tunewright.build.serving import deployment, deployment_name, service, url
 from tunewright.build.settings import Settings
-from tunewright.reconcile.bounded import RECHECK_SECONDS, taken
+from tunewright.reconcile.bounded import RECHECK_SECONDS, leaving, taken
 from tunewright.reconcile.conditions import Fact, condition, transition_events, write_conditions
-from tunewright.reconcile.failures import WARNINGS, waiting
+from tunewright.reconcile.failures import WARNINGS, Failure, condition_of
 from tunewright.reconcile.inputs import Blocked, resolve_adapter, resolve_base
 from tunewright.reconcile.plan import Plan
+from tunewright.reconcile.pods import fails_its_probe, newest_first, starting, trouble
+from tunewright.reconcile.refusals import reason_of
 from tunewright.reconcile.resource import Resource
 from tunewright.reconcile.world import Body, World
 
@@ -25,6 +27,16 @@ class Target:
 
     model: ResolvedSource
     adapters: dict[str, ResolvedSource] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Standing:
+    """The printed state, and the `Ready` condition: True while anything answers."""
+
+    state: str
+    ready: bool
+    reason: str
+    message: str
 
 
 def reconcile_inference_service(resource: Resource[InferenceServiceSpec], world: World, settings: Settings, now: datetime) -> Plan:
@@ -46,20 +58,24 @@ def reconcile_inference_service(resource: Resource[InferenceServiceSpec], world:
     if isinstance(target, Blocked) or isinstance(gate, Blocked):
         hold = target if isinstance(target, Blocked) else gate
         assert isinstance(hold, Blocked)
-        facts.append(_ready(resource, live, world, hold))
         # What is rolled out stays as it is: nothing is applied until the gate opens.
-        return _plan(resource, facts, live, (), (), now, RECHECK_SECONDS)
+        return _plan(resource, facts, _held(live, world, hold), live, requeue=RECHECK_SECONDS, now=now)
 
     wanted = (deployment(resource.owner, resource.spec, target.model, target.adapters, settings), service(resource.owner))
     for each in wanted:
-        conflict = taken(each["kind"], each["metadata"]["name"], world)
+        name = each["kind"], each["metadata"]["name"]
+        conflict = taken(*name, world) or (leaving(*name, world) if world.child(*name) is None else None)
         if conflict is not None:
-            return _plan(resource, [*facts, Fact("Ready", False, conflict.reason, conflict.message)], live, (), (), now, RECHECK_SECONDS)
+            return _plan(resource, facts, _Standing("Waiting", False, conflict.reason, conflict.message), live, requeue=RECHECK_SECONDS, now=now)
     create, update = _changes(wanted, world)
-    facts.append(
-        _ready(resource, live, world, None) if not create and not update else Fact("Ready", _answers(live), "RollingOut", "the Deployment is being written")
-    )
-    return _plan(resource, facts, live, create, update, now, None)
+    if create or update:
+        # As it will be said once it is written and its controller has begun: another sentence would be a write for a moment.
+        is_written = live is not None and not any(each["kind"] == "Deployment" for each in update)
+        standing = _rolling_out(live, resource.spec.replicas, is_written=is_written)
+    else:
+        assert live is not None
+        standing = _standing(resource, live, world)
+    return _plan(resource, facts, standing, live, create, update, now=now)
 
 
 def _target(spec: InferenceServiceSpec, world: World) -> Target | Blocked:
@@ -117,47 +133,102 @@ def _changes(wanted: tuple[dict[str, Any], ...], world: World) -> tuple[tuple[di
     return tuple(create), tuple(update)
 
 
-def _answers(live: Body | None) -> bool:
-    """Return whether a Pod passes its readiness probe now; the kubelet asks vLLM's /health."""
-    return bool((live or {}).get("status", {}).get("readyReplicas"))
+def _is_observed(live: Body) -> bool:
+    """Return whether the Deployment's status is about its spec as it is."""
+    return bool(live.get("status", {}).get("observedGeneration") == live["metadata"]["generation"])
+
+
+def _rolling_out(live: Body | None, wanted: int, *, is_written: bool) -> _Standing:
+    """Return how far the newest model has got, which is nowhere until it is written; who answers passes the readiness probe, vLLM's /health."""
+    status = (live or {}).get("status", {})
+    updated = status.get("updatedReplicas", 0) if live is not None and is_written and _is_observed(live) else 0
+    ready = status.get("readyReplicas", 0)
+    message = f"{updated} of {wanted} replicas have the newest model, {ready} answer"
+    return _Standing("Updating" if ready and updated < status.get("replicas", 0) else "Starting", ready > 0, "RollingOut", message)
 
 
 def _rolled_out(live: Body) -> bool:
     """Return whether the newest template is what all replicas run, and all answer."""
     status, wanted = live.get("status", {}), live["spec"].get("replicas", 1)
-    seen = status.get("observedGeneration") == live["metadata"]["generation"]
-    return bool(seen and all(status.get(key, 0) == wanted for key in ("updatedReplicas", "readyReplicas", "replicas")))
+    return _is_observed(live) and all(status.get(key, 0) == wanted for key in ("updatedReplicas", "readyReplicas", "replicas"))
 
 
-def _ready(resource: Resource[InferenceServiceSpec], live: Body | None, world: World, hold: Blocked | None) -> Fact:
-    """Return the `Ready` condition: what answers now, and what the newest model waits for."""
+def _was_rolled_out(live: Body) -> bool:
+    """Return whether the rollout of the newest template is complete, whether or not its Pods still answer."""
+    status = live.get("status", {})
+    is_complete = condition_of(live, "Progressing").get("reason") == "NewReplicaSetAvailable"
+    return bool(_is_observed(live) and is_complete and status.get("updatedReplicas", 0) == status.get("replicas", 0))
+
+
+def _held(live: Body | None, world: World, hold: Blocked) -> _Standing:
+    """Return where a service stands that waits for an input or its Evaluation: what was rolled out before goes on."""
     if live is None:
-        return Fact("Ready", False, hold.reason if hold else "RollingOut", hold.message if hold else "the Deployment is being made")
+        return _Standing("Waiting", False, hold.reason, hold.message)
     ready, wanted = live.get("status", {}).get("readyReplicas", 0), live["spec"].get("replicas", 1)
-    if hold is not None:
-        old = f"the model rolled out before stays ({ready} of {wanted} replicas answer)"
-        return Fact("Ready", ready > 0, hold.reason, f"{hold.message}; {old}")
+    wrong = _wrong(live, world) if ready < wanted else None
+    why = f"; {wrong.message}" if wrong is not None else ""
+    message = f"{hold.message}; the model rolled out before stays ({ready} of {wanted} replicas answer{why})"
+    return _Standing("Holding" if ready else "NotReady", ready > 0, hold.reason, message)
+
+
+def _standing(resource: Resource[InferenceServiceSpec], live: Body, world: World) -> _Standing:
+    """Return where a service stands whose Deployment is as it shall be: what answers now, and why not all do."""
+    ready, wanted, name = live.get("status", {}).get("readyReplicas", 0), live["spec"].get("replicas", 1), live["metadata"]["name"]
+    if wanted == 0 and resource.spec.replicas == 0:
+        return _Standing("Idle", False, "ScaledToZero", "`replicas` is 0")
     if wanted == 0:
-        return Fact("Ready", False, "ScaledToZero", "`replicas` is 0")
+        undo = f"`kubectl scale deployment {name} --replicas={resource.spec.replicas}` undoes it"
+        return _Standing(
+            "Idle", False, "ScaledByHand", f"somebody scaled the Deployment `{name}` to 0, though `replicas` is {resource.spec.replicas} here; {undo}"
+        )
     if _rolled_out(live):
-        return Fact("Ready", True, "Answering", f"{ready} of {wanted} replicas answer at {url(resource.owner)}")
-    for pod in world.of_kind("Pod"):
-        wait = waiting(pod)
-        if wait is not None and "deletionTimestamp" not in pod["metadata"]:
-            return Fact("Ready", ready > 0, wait.reason, wait.message + (f"; {ready} replicas of the model rolled out before answer" if ready else ""))
-    return Fact(
-        "Ready", ready > 0, "RollingOut", f"{live.get('status', {}).get('updatedReplicas', 0)} of {wanted} replicas have the newest model, {ready} answer"
-    )
+        scaled = "" if wanted == resource.spec.replicas else f"; the Deployment `{name}` was scaled to {wanted}, `replicas` is {resource.spec.replicas} here"
+        return _Standing("Ready", True, "Answering", f"{ready} of {wanted} replicas answer at {url(resource.owner)}{scaled}")
+    rolling, complete, wrong = _rolling_out(live, wanted, is_written=True), _was_rolled_out(live), _wrong(live, world)
+    state = ("Degraded" if ready else "NotReady") if complete else rolling.state
+    if wrong is not None:
+        return _Standing(state, ready > 0, wrong.reason, f"{ready} of {wanted} replicas answer; {wrong.message}")
+    if not complete:
+        return rolling
+    waits = next((f"; {starting(pod)}" for pod in _pods(world) if pod.get("status", {}).get("phase") != "Running"), "; the others are loading")
+    return _Standing(state, ready > 0, "Starting", f"{ready} of {wanted} replicas answer{waits}")
+
+
+def _wrong(live: Body, world: World) -> Failure | None:
+    """Return what keeps the replicas of a Deployment from answering: a Pod's own trouble first, then the Deployment's."""
+    name, pods = live["metadata"]["name"], _pods(world)
+    of_pod = next((found for found in map(trouble, pods) if found is not None), None)
+    refused, progressing = condition_of(live, "ReplicaFailure"), condition_of(live, "Progressing")
+    failing = next((pod["metadata"]["name"] for pod in pods if fails_its_probe(pod)), None)
+    if of_pod is not None:
+        return of_pod
+    if refused.get("status") == "True":
+        text = refused.get("message", "")
+        return Failure(reason_of(text), f"the Pods of the Deployment `{name}` are refused: {text}")
+    if live["spec"].get("paused") and not _was_rolled_out(live):
+        return Failure("RolloutPaused", f"somebody paused the Deployment `{name}`; `kubectl rollout resume deployment {name}` undoes it")
+    if failing is not None and _was_rolled_out(live):
+        return Failure("NotAnswering", f"the server of the Pod `{failing}` runs and does not answer `/health`; see `kubectl logs {failing}`")
+    if progressing.get("reason") == "ProgressDeadlineExceeded":
+        seconds = live["spec"].get("progressDeadlineSeconds")
+        return Failure("RolloutStuck", f"the newest model did not come to answer within {seconds} s; see `kubectl describe deployment {name}`")
+    return None
+
+
+def _pods(world: World) -> list[Body]:
+    """Return the server's Pods; one that is being deleted has its successor, which tells more."""
+    return [pod for pod in newest_first(world.of_kind("Pod")) if "deletionTimestamp" not in pod["metadata"]]
 
 
 def _plan(
-    resource: Resource[InferenceServiceSpec], facts: list[Fact], live: Body | None,
-    create: tuple[dict[str, Any], ...], update: tuple[dict[str, Any], ...], now: datetime, requeue: float | None,
+    resource: Resource[InferenceServiceSpec], facts: list[Fact], standing: _Standing, live: Body | None,
+    create: tuple[dict[str, Any], ...] = (), update: tuple[dict[str, Any], ...] = (), *, now: datetime, requeue: float | None = None,
 ) -> Plan:  # fmt: skip
     """Compose the plan; model and digest in the status are those of the Deployment once it is rolled out, else the ones before."""
+    facts = [*facts, Fact("Ready", standing.ready, standing.reason, standing.message)]
     status: dict[str, Any] = {
         "observedGeneration": resource.generation,
-        "state": _state(facts, live),
+        "state": standing.state,
         "conditions": write_conditions(resource.status, facts, resource.generation, now),
         "replicas": resource.spec.replicas,
         "readyReplicas": (live or {}).get("status", {}).get("readyReplicas", 0),
@@ -172,13 +243,3 @@ def _plan(
         elif live is not None and key in resource.status:
             status[key] = resource.status[key]
     return Plan(create, update, (), status, transition_events(resource.status, (fact for fact in facts if fact.type != "InputsReady"), WARNINGS), requeue)
-
-
-def _state(facts: list[Fact], live: Body | None) -> str:
-    """Return the state in one word."""
-    ready = facts[-1]
-    if ready.status:
-        return "Ready" if ready.reason == "Answering" else "Updating" if ready.reason == "RollingOut" else "Holding"
-    if ready.reason == "ScaledToZero":
-        return "Idle"
-    return "Waiting" if live is None and ready.reason != "RollingOut" else "Starting"

@@ -13,6 +13,7 @@ _REASONS: Final = (
     ("is being terminated", "NamespaceTerminating"),
     ("ValidatingAdmissionPolicy", "AdmissionDenied"),
     ("admission webhook", "AdmissionDenied"),
+    ("violates PodSecurity", "AdmissionDenied"),
     ("cannot create resource", "NotPermitted"),
     ("cannot patch resource", "NotPermitted"),
 )
@@ -30,12 +31,17 @@ class Refusal:
     @property
     def reason(self) -> str:
         """The condition's reason."""
-        return next((reason for words, reason in _REASONS if words in self.sentence), "Refused")
+        return reason_of(self.sentence)
 
     @property
     def message(self) -> str:
         """The condition's message."""
         return f"the API server refuses the {self.kind} `{self.name}`, which is tried again: {self.sentence}"
+
+
+def reason_of(sentence: str) -> str:
+    """Return the reason of a refusal: one of ours, or one that a controller tells of its Pods."""
+    return next((reason for words, reason in _REASONS if words in sentence), "Refused")
 
 
 def refused(plan: Plan, body: Body, refusal: Refusal) -> Plan:

@@ -7,7 +7,8 @@ from typing import Any, Final
 
 from tunewright.contract.progress import Progress
 from tunewright.contract.run_result import RunResult
-from tunewright.reconcile.failures import classify_job, classify_pod, run_result, waiting
+from tunewright.reconcile.failures import Failure, classify_job, classify_pod, failed_pods, run_result
+from tunewright.reconcile.pods import is_alive, newest_first, trouble
 from tunewright.reconcile.printed import duration
 from tunewright.reconcile.world import Body, World
 
@@ -16,9 +17,6 @@ POLL_SECONDS: Final = 8.0
 
 RETRY_SECONDS: Final = 2.0
 """When a Pod that did not answer is asked again: with the reader's patience of 3 s, one miss in a row still keeps the promise."""
-
-NO_POD: Final = "the Job has no Pod yet"
-"""Said from the moment the Job is made: another sentence for the first instant would be a write that nobody reads."""
 
 
 class StageState(Enum):
@@ -47,6 +45,15 @@ class Stage:
     failures: int = 0
 
 
+def no_pod(job_name: str) -> str:
+    """Say that nothing runs yet: from the moment the Job is made until its Pod runs or is known not to, since each sentence in between would be a write for moments.
+
+    That a quota or a policy refuses the Pods of a Job stands in its events and nowhere else.
+    """
+    look = f"`kubectl describe job {job_name}` and `kubectl describe pod -l job-name={job_name}`"
+    return f"the Job has no Pod yet that runs; if this lasts, {look} say why (a quota or a policy, the scheduler, a volume, an image)"
+
+
 def observe(world: World, job_name: str) -> Stage:
     """Return where the Job `job_name` stands."""
     job = world.child("Job", job_name)
@@ -60,7 +67,7 @@ def observe(world: World, job_name: str) -> Stage:
         result = next((found for pod in pods if (found := run_result(pod)) is not None and found.outcome == "Succeeded"), None)
         if result is None:
             # Jobs and Pods come by two watches: the Job's end may be seen before that of the Pod it follows from, which is then on its way.
-            coming = any(_is_alive(pod) for pod in pods)
+            coming = any(is_alive(pod) for pod in pods)
             return Stage(StageState.RUNNING if coming else StageState.RESULT_LOST, job, "Running", failures=failures)
         return Stage(StageState.SUCCEEDED, job, result=result, failures=failures)
     if "Failed" in ended:
@@ -73,21 +80,42 @@ def observe(world: World, job_name: str) -> Stage:
 
 def _active(job: Body, pods: list[Body], failures: int, world: World) -> Stage:
     """Return the stage of a Job that has not ended: of its newest Pod that has not ended."""
-    alive = [pod for pod in pods if _is_alive(pod)]
-    earlier = [classify_pod(pod) for pod in pods if pod.get("status", {}).get("phase") == "Failed"]
-    after = f"attempt {failures + 1} after {earlier[-1].reason}: {earlier[-1].message}" if earlier and failures else ""
-    for pod in sorted(alive, key=lambda each: str(each["metadata"].get("creationTimestamp")), reverse=True):
-        if pod.get("status", {}).get("phase") == "Running":
-            uid = pod["metadata"]["uid"]
-            return Stage(StageState.RUNNING, job, "Running", after, progress=world.progress.get(uid), asked=uid in world.progress, failures=failures)
-        wait = waiting(pod)
-        if wait is not None:
-            return Stage(StageState.PENDING, job, wait.reason, wait.message, failures=failures)
-        return Stage(StageState.PENDING, job, "Starting", after or "the Pod is starting", failures=failures)
-    if any(pod.get("status", {}).get("phase") == "Succeeded" for pod in pods):
+    earlier = [classify_pod(pod) for pod in failed_pods(pods)]
+    # Pods that were evicted or preempted are not counted by the Job.
+    after = f"attempt {max(failures, len(earlier)) + 1} after {earlier[-1].reason}: {earlier[-1].message}" if earlier else ""
+    pod = next(iter(newest_first(pods)), None)
+    uid = pod["metadata"]["uid"] if pod is not None else ""
+    wrong = trouble(pod) if pod is not None else None
+    progress, asked = world.progress.get(uid), uid in world.progress
+    runs = pod is not None and pod.get("status", {}).get("phase") == "Running" and "deletionTimestamp" not in pod["metadata"]
+    if runs and (wrong is None or progress is not None):
+        # Who answers works, even where the API server has lost the node.
+        return Stage(StageState.RUNNING, job, "Running", after, progress=progress, asked=asked, failures=failures)
+    if pod is None and any(each.get("status", {}).get("phase") == "Succeeded" for each in pods):
         # The Job controller has not counted it yet: a moment before its end, it has not gone back to the start.
         return Stage(StageState.RUNNING, job, "Running", after, failures=failures)
-    return Stage(StageState.PENDING, job, "Starting", after or NO_POD, failures=failures)
+    wrong = _claim_lost(world) or wrong
+    if wrong is not None:
+        return Stage(StageState.PENDING, job, wrong.reason, wrong.message + _unbound(wrong, world), failures=failures)
+    return Stage(StageState.PENDING, job, "Starting", "; ".join(filter(None, (after, no_pod(job["metadata"]["name"])))), failures=failures)
+
+
+def _claim_lost(world: World) -> Failure | None:
+    """Return that the volume behind the resource's claim is gone."""
+    for claim in world.of_kind("PersistentVolumeClaim"):
+        if claim.get("status", {}).get("phase") == "Lost":
+            name = claim["metadata"]["name"]
+            return Failure("ClaimLost", f"the volume of the claim `{name}` is lost, with all that was on it; delete this resource and apply it again")
+    return None
+
+
+def _unbound(wrong: Failure, world: World) -> str:
+    """Return what to look at when the Pod cannot be scheduled and its claim has no volume: the scheduler's sentence does not name it."""
+    claim = next(iter(world.of_kind("PersistentVolumeClaim")), None)
+    if wrong.reason != "Unschedulable" or claim is None or claim.get("status", {}).get("phase") != "Pending":
+        return ""
+    name = claim["metadata"]["name"]
+    return f"; its claim `{name}` has no volume yet, `kubectl describe pvc {name}` says why"
 
 
 def progress_status(progress: Progress) -> dict[str, Any]:
@@ -109,6 +137,13 @@ def progress_status(progress: Progress) -> dict[str, Any]:
     return {key: value for key, value in result.items() if value is not None}
 
 
+def last_progress(old: Mapping[str, Any], *, begins: bool) -> dict[str, Any]:
+    """Return what stays of the last reading when there is no new one: how far it came, not how fast it goes; nothing when another Job begins."""
+    if begins or "progress" not in old:
+        return {}
+    return {"progress": {key: value for key, value in old["progress"].items() if key not in ("tokensPerSecond", "etaSeconds", "etaText")}}
+
+
 def done_progress(last: Mapping[str, Any], time: str, **figures: float | int | None) -> dict[str, Any]:
     """Return the progress of a finished stage: all of it, with the final `figures`, and no ETA."""
     kept = {key: value for key, value in last.items() if key not in ("etaSeconds", "etaText")}
@@ -121,11 +156,6 @@ def done_progress(last: Mapping[str, Any], time: str, **figures: float | int | N
         **{key: value for key, value in figures.items() if value is not None},
         "updatedTime": time,
     }
-
-
-def _is_alive(pod: Body) -> bool:
-    """Return whether the Pod has not ended, as far as it was seen."""
-    return pod.get("status", {}).get("phase") in (None, "Pending", "Running")
 
 
 def _is_of(pod: Body, job: Body) -> bool:

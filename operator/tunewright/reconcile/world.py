@@ -31,3 +31,7 @@ class World:
     def of_kind(self, kind: str) -> tuple[Body, ...]:
         """Return the children of a kind."""
         return tuple(each for each in self.children if each["kind"] == kind)
+
+    def leaving(self, kind: str, name: str) -> bool:
+        """Return whether the child of that kind and name is being deleted, so that another cannot be made yet."""
+        return any(each["metadata"]["name"] == name and "deletionTimestamp" in each["metadata"] for each in self.of_kind(kind))

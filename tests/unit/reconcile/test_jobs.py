@@ -67,11 +67,11 @@ def check(told, status, reason, *words):
 
 @every_kind
 def test_from_nothing_the_claim_is_made_then_the_job(kind):
-    verb, claim, state = KINDS[kind]
+    verb, claim, _ = KINDS[kind]
     told = Story(resource(kind), world(resources=inputs(kind)))
     told.settle()
     assert told.made == [f"PersistentVolumeClaim/{claim}", f"Job/bot-{verb}"]
-    assert told.status["state"] == state
+    assert told.status["state"] == "Pending"
     assert "startTime" in told.status
     assert told.status["observedGeneration"] == 1
 
@@ -129,8 +129,8 @@ WAITS = [
     (pod("J", "Pending", container={"waiting": {"reason": "ErrImagePull", "message": "not found"}}), "ImagePullFailed", "trainer:1"),
     (pod("J", "Pending", container={"waiting": {"reason": "ImagePullBackOff", "message": "back-off"}}), "ImagePullFailed", "back-off"),
     (pod("J", "Pending", container={"waiting": {"reason": "CreateContainerConfigError", "message": "secret hub not found"}}), "ContainerNotCreated", "secret hub"),
-    (pod("J", "Pending", container={"waiting": {"reason": "ContainerCreating"}}), "Starting", "starting"),
-    (pod("J", "Pending"), "Starting", "starting"),
+    (pod("J", "Pending", conditions=[{"type": "PodScheduled", "status": "True"}], container={"waiting": {"reason": "ContainerCreating"}}), "Starting", "no Pod yet that runs"),
+    (pod("J", "Pending"), "Starting", "no Pod yet that runs"),
 ]  # fmt: skip
 
 
@@ -155,7 +155,7 @@ FAILURES = [
     (failed_pod("J", 1), "BackoffLimitExceeded", "PodFailed", "exit code 1"),
     (failed_pod("J", 137, reason="Evicted", message="low on disk"), "BackoffLimitExceeded", "Evicted", "low on disk"),
     (pod("J", "Failed", conditions=[{"type": "DisruptionTarget", "status": "True", "reason": "PreemptionByScheduler", "message": "m"}]), "BackoffLimitExceeded",
-     "PodLost", "PreemptionByScheduler"),
+     "Preempted", "higher priority"),
     (pod("J", "Failed"), "BackoffLimitExceeded", "PodLost", "node"),
     (None, "BackoffLimitExceeded", "PodLost", "Pods are gone"),
 ]  # fmt: skip
@@ -217,7 +217,7 @@ class TestSuspend:
         (update,) = plan.update
         assert update == {
             "apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "bot-train", "namespace": "team", "uid": "job-bot-train"},
-            "spec": {"suspend": True, "backoffLimit": 3},
+            "spec": {"suspend": True, "parallelism": 1, "backoffLimit": 3},
         }  # fmt: skip
         check(told, "Unknown", "Suspended")
 
@@ -226,16 +226,16 @@ class TestSuspend:
         made["spec"]["suspend"] = True
         told = training(made)
         plan = told.step()
-        assert [each["spec"] for each in plan.update] == [{"suspend": False, "backoffLimit": 3}]
+        assert [each["spec"] for each in plan.update] == [{"suspend": False, "parallelism": 1, "backoffLimit": 3}]
         told.settle()
-        assert told.status["state"] == "Training"
+        assert told.status["state"] == "Pending"
 
     def test_limits_edited_while_it_runs_are_written_to_the_job(self):
         told = Story(resource("FineTuneJob", activeDeadlineSeconds=60, status={"dataDigest": digest("d")}), world())
         told.settle()
         told.body = {**told.body, "spec": {**told.body["spec"], "activeDeadlineSeconds": 600, "maxRetries": 9}}
         plan = told.step()
-        assert [each["spec"] for each in plan.update] == [{"suspend": False, "backoffLimit": 9, "activeDeadlineSeconds": 600}]
+        assert [each["spec"] for each in plan.update] == [{"suspend": False, "parallelism": 1, "backoffLimit": 9, "activeDeadlineSeconds": 600}]
         assert told.settle().update == ()
 
     def test_a_job_made_after_resuming_is_not_suspended(self):
@@ -413,10 +413,10 @@ def test_a_resource_being_deleted_is_left_to_garbage_collection(kind):
 
 @every_kind
 def test_a_pod_of_another_job_is_not_looked_at(kind):
-    verb, _, state = KINDS[kind]
+    verb, _, _ = KINDS[kind]
     told = story(kind, job(f"bot-{verb}"), pod("another", "Succeeded", container=terminated(0, result(verb))))
     check(told, "Unknown", "Starting")
-    assert told.status["state"] == state
+    assert told.status["state"] == "Pending"
 
 
 def test_a_transition_keeps_its_time_and_a_change_moves_it():
@@ -437,5 +437,25 @@ def test_what_was_resolved_at_the_start_stays():
     told.settle()
     told.seen = replace(told.seen, resources={})
     told.settle()
-    assert told.status["state"] == "Preparing"
+    assert told.status["state"] == "Pending"
     assert told.status["base"]["digest"] == digest("b")
+
+
+def test_a_retry_follows_the_last_of_several_failures():
+    first = failed_pod("bot-train", 1, failure("train", "InternalError", "first"), uid="p2", finished="2026-01-01T01:00:00Z")
+    last = failed_pod("bot-train", 1, failure("train", "DiskFull", "second"), uid="p1", finished="2026-01-01T02:00:00Z")
+    check(training(job("bot-train", failed=2), last, first, pod("bot-train", uid="p3")), "Unknown", "Training", "attempt 3 after DiskFull: second")
+
+
+def test_a_pod_killed_when_its_time_to_end_was_over_was_not_out_of_memory():
+    killed = failed_pod("bot-train", 137)
+    killed["metadata"]["deletionTimestamp"] = "2026-01-01T00:30:00Z"
+    check(training(job("bot-train"), killed), "Unknown", "Starting", "attempt 2 after PodDeleted")
+
+
+def test_the_figures_of_a_stage_end_with_it():
+    """What the preparation came to is nothing the training may be taken to have done."""
+    told = story("FineTuneJob", *done("bot-prepare", "prepare"), status={"progress": {"percent": 90, "percentText": "90%"}})
+    told.settle()
+    assert told.made == ["Job/bot-train"]
+    assert "progress" not in told.status

@@ -241,3 +241,16 @@ def test_a_foreign_object_of_the_name_is_left_alone(kind, name):
     told.seen = replace(told.seen, foreign=frozenset())
     told.settle()
     assert told.made == ["Deployment/bot-server", "Service/bot"]
+
+
+def test_behind_a_closed_gate_it_is_told_that_the_old_model_does_not_answer_any_more():
+    told = story(model=MERGED)
+    roll_out(told)
+    newer = ended("ModelMerge", "bot", artifact={"uri": "pvc://bot-merge/model", "digest": digest("e"), "sizeBytes": 1})
+    crashing = pod("x", "Running", container=CRASH)
+    told.seen = replace(told.seen, resources={(Kind.MODEL_MERGE, "bot"): newer}, children=(*told.seen.children, crashing))
+    edit(told, evaluationRef={"name": "check"})
+    live(told, replicas=1, updatedReplicas=1, readyReplicas=0)
+    assert ready(told) == ("False", "WaitingForEvaluation")
+    assert told.status["state"] == "NotReady", "nothing is held that is not there"
+    assert "0 of 1 replicas answer; the container `c` ended once" in condition(told.status, "Ready")["message"]
