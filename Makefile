@@ -44,6 +44,11 @@ api: python ## API tests: a real kube-apiserver and etcd.
 	hack/cluster/build apiserver
 	pytest -q tests/api
 
+.PHONY: campaign
+campaign: python ## Changes generated from the CRD schemas, 1,000 a kind at least, against a real API server (SEED=, OPERATIONS=).
+	hack/cluster/build apiserver
+	SEED=$(SEED) OPERATIONS=$(OPERATIONS) pytest -q -s tests/api/test_campaign.py
+
 .PHONY: e2e
 e2e: python ## End-to-end tests: real Pods in the local cluster; every file in examples/ is applied.
 	hack/cluster/up

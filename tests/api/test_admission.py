@@ -59,6 +59,16 @@ REFUSED = {
     "several GPUs to train on": (resource("FineTuneJob", resources={"gpus": 2}), ["spec", "`resources.gpus` must be 0 or 1"]),
     "several GPUs to score on": (resource("Evaluation", resources={"gpus": 8}), ["spec", "`resources.gpus` must be 0 or 1"]),
     "negative replicas": (resource("InferenceService", replicas=-1), ["spec.replicas", "greater than or equal to 0"]),
+    "a node label with a space": (resource("FineTuneJob", resources={"nodeSelector": [{"key": "a b", "value": "x"}]}), ["spec.resources.nodeSelector[0].key"]),
+    "a node label that ends with a slash": (resource("Evaluation", resources={"nodeSelector": [{"key": "a", "value": "x/"}]}), ["spec.resources.nodeSelector[0].value"]),
+    "a taint with an emoji": (resource("InferenceService", resources={"tolerations": [{"key": "\U0001f600"}]}), ["spec.resources.tolerations[0].key"]),
+    "a Secret that cannot be": (resource("InferenceService", model={**HUB, "secretName": "a..b"}), ["spec.model.secretName"]),
+    "a storage class that cannot be": (resource("ModelMerge", storage={"storageClassName": "a-.b"}), ["spec.storage.storageClassName"]),
+    "a Secret for what needs none": (
+        resource("InferenceService", model={"ref": {"kind": "ModelMerge", "name": "m"}, "secretName": "s"}), ["spec.model", "`secretName` goes with `uri` only"],
+    ),
+    "a volume of nothing": (resource("ModelMerge", storage={"size": "0Gi"}), ["spec.storage.size", "`size` must be more than 0"]),
+    "a way up in a hub file": (resource("FineTuneJob", dataset={"uri": "hf://datasets/org/rows#../x"}), ["spec.dataset", "`uri` must not contain `..`"]),
     "memory that is no quantity": (resource("FineTuneJob", resources={"memory": "lots"}), ["spec.resources.memory"]),
 }  # fmt: skip
 

@@ -1,16 +1,14 @@
 """The stand-in for thousands: watches Jobs and Deployments of a namespace and moves all of them at once, through the states a controller and a kubelet report."""
 
 import asyncio
-import json
-import ssl
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Final
 
-import aiohttp
 from aiohttp import web
 
 from support.api_server import Body
+from support.async_api import AsyncApi
 from support.stand_in import RUNNING_JOB, ended_job, ended_pod, pod_of, rolled_out, running_pod
 from support.worlds import reading, result
 from tunewright.build.names import KIND_LABEL, NAME_LABEL, STAGE_LABEL
@@ -20,7 +18,6 @@ ANSWERING: Final = "127.0.0.81"
 SILENT: Final = "127.0.0.82"
 """Where a connection is taken and nothing is ever said: what a Pod behind a NetworkPolicy looks like to one who waits."""
 
-_AT_ONCE: Final = 32
 _JOBS: Final = "/apis/batch/v1/namespaces/{}/jobs"
 _DEPLOYMENTS: Final = "/apis/apps/v1/namespaces/{}/deployments"
 _PODS: Final = "/api/v1/namespaces/{}/pods"
@@ -32,25 +29,18 @@ class Fleet:
     def __init__(self, port: int, token: str, namespace: str, runs_for: float, silent: frozenset[str]) -> None:
         self.owners: dict[tuple[str, str], tuple[str, str, str]] = {}
         """What each Job or Deployment, by plural and name, belongs to: kind, name, stage."""
-        self._server = f"https://127.0.0.1:{port}"
+        self._port = port
         self._token = token
         self._namespace = namespace
         self._runs_for = runs_for
         self._silent = silent
-        self._slots = asyncio.Semaphore(_AT_ONCE)
         self._moves: set[asyncio.Task[None]] = set()
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator["Fleet"]:
         """Move children until the end of the block; an error of the stand-in ends the block."""
-        tls = ssl.create_default_context()
-        tls.check_hostname, tls.verify_mode = False, ssl.CERT_NONE
-        connector = aiohttp.TCPConnector(ssl=tls, limit=_AT_ONCE + 2)
-        headers = {"Authorization": f"Bearer {self._token}"}
         async with (
-            aiohttp.ClientSession(
-                self._server, connector=connector, headers=headers, read_bufsize=2**22, timeout=aiohttp.ClientTimeout(total=None)
-            ) as self._http,
+            AsyncApi.connected(self._port, self._token, watches=2) as self._api,
             _progress(),
             asyncio.TaskGroup() as group,
         ):
@@ -65,14 +55,9 @@ class Fleet:
 
     async def _watch(self, collection: str, move: Any) -> None:
         """Start `move` for every object that is made."""
-        query = {"watch": "1", "timeoutSeconds": "3600"}
-        async with self._http.get(collection.format(self._namespace), params=query) as stream:
-            stream.raise_for_status()
-            async for line in stream.content:
-                event = json.loads(line)
-                if event["type"] == "ADDED":
-                    self._start(move(event["object"]))
-        raise RuntimeError(f"the watch of {collection} ended")
+        async for event in self._api.watch(collection.format(self._namespace)):
+            if event["type"] == "ADDED":
+                self._start(move(event["object"]))
 
     def _start(self, move: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(move)
@@ -110,13 +95,7 @@ class Fleet:
         await self._send("PATCH", f"{collection}/{name}/status", {"status": status}, "application/merge-patch+json")
 
     async def _send(self, method: str, path: str, body: Body, content_type: str = "application/json") -> None:
-        async with (
-            self._slots,
-            self._http.request(method, path.format(self._namespace), data=json.dumps(body), headers={"Content-Type": content_type}) as answer,
-        ):
-            if answer.status >= 300:
-                raise RuntimeError(f"{method} {path}: {answer.status} {await answer.text()}")
-            await answer.read()
+        await self._api.must(method, path.format(self._namespace), body, content_type)
 
 
 @asynccontextmanager

@@ -1,6 +1,7 @@
 """Walks the schema of a kind: the leaves of its spec, and for each another value that the schema allows."""
 
 import copy
+import functools
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -23,8 +24,9 @@ _OTHER_TEXT: Final = {
 """Text has rules that its pattern alone does not tell (a claim must exist, a name must be another), so other values are given by the field's name."""
 
 
+@functools.cache
 def spec_schema(kind: str) -> dict[str, Any]:
-    """Return the structural schema of a kind's spec."""
+    """Return the structural schema of a kind's spec, to be read only."""
     version = crd(definition(Kind(kind)))["spec"]["versions"][0]
     found: dict[str, Any] = version["schema"]["openAPIV3Schema"]["properties"]["spec"]
     return found
@@ -73,7 +75,10 @@ def another(value: Any, name: str, schema: dict[str, Any]) -> Any:
     raise AssertionError(f"no other value for {name}: {schema}")
 
 
-def mutable(kind: str) -> set[str]:
+@functools.cache
+def mutable(kind: str) -> frozenset[str]:
     """Return the fields of a spec that no rule freezes."""
     properties = spec_schema(kind)["properties"]
-    return {name for name, field in properties.items() if not any("self == oldSelf" in rule["rule"] for rule in field.get("x-kubernetes-validations", []))}
+    return frozenset(
+        name for name, field in properties.items() if not any("self == oldSelf" in rule["rule"] for rule in field.get("x-kubernetes-validations", []))
+    )

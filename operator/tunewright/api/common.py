@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from tunewright.api.schema import ApiModel, Digest, Name, Quantity, SecretName, Sentence, Time, cel, exactly_one
+from tunewright.api.schema import ApiModel, Digest, LabelKey, LabelValue, Name, ObjectName, Quantity, Sentence, Time, cel, exactly_one
 from tunewright.contract.secrets import SECRET_VARIABLES
 from tunewright.contract.uris import URI_PATTERN
 
@@ -59,7 +59,8 @@ _SECRET_TEXT = (
 )
 _ONE_SOURCE = cel(
     exactly_one("uri", "ref"),
-    ("!has(self.uri) || !self.uri.matches('/[.][.](/|$)')", "`uri` must not contain `..`"),
+    ("!has(self.uri) || !self.uri.matches('[/@#][.][.]([/@#]|$)')", "`uri` must not contain `..`"),
+    ("!has(self.secretName) || has(self.uri)", "`secretName` goes with `uri` only: what a `ref` made lies on a volume of this cluster"),
 )
 
 
@@ -69,7 +70,7 @@ class BaseModelSource(ApiModel):
     model_config = {**ApiModel.model_config, "json_schema_extra": _ONE_SOURCE}
     uri: Uri | None = Field(None, description=_URI_TEXT)
     ref: ModelMergeRef | None = Field(None, description="ref to a ModelMerge whose result is used.")
-    secret_name: SecretName | None = Field(None, description=_SECRET_TEXT)
+    secret_name: ObjectName | None = Field(None, description=_SECRET_TEXT)
 
 
 class AdapterSource(ApiModel):
@@ -78,7 +79,7 @@ class AdapterSource(ApiModel):
     model_config = {**ApiModel.model_config, "json_schema_extra": _ONE_SOURCE}
     uri: Uri | None = Field(None, description=_URI_TEXT)
     ref: FineTuneJobRef | None = Field(None, description="ref to the FineTuneJob whose adapter is used.")
-    secret_name: SecretName | None = Field(None, description=_SECRET_TEXT)
+    secret_name: ObjectName | None = Field(None, description=_SECRET_TEXT)
 
 
 class AnyModelSource(ApiModel):
@@ -87,7 +88,7 @@ class AnyModelSource(ApiModel):
     model_config = {**ApiModel.model_config, "json_schema_extra": _ONE_SOURCE}
     uri: Uri | None = Field(None, description=_URI_TEXT)
     ref: ModelRef | None = Field(None, description="ref to the resource whose result is used.")
-    secret_name: SecretName | None = Field(None, description=_SECRET_TEXT)
+    secret_name: ObjectName | None = Field(None, description=_SECRET_TEXT)
 
 
 class DatasetSource(ApiModel):
@@ -98,21 +99,21 @@ class DatasetSource(ApiModel):
     ref: FineTuneJobRef | None = Field(
         None, description="ref to a FineTuneJob: a FineTuneJob trains on the rows that job trained on, an Evaluation scores the rows it held out."
     )
-    secret_name: SecretName | None = Field(None, description=_SECRET_TEXT)
+    secret_name: ObjectName | None = Field(None, description=_SECRET_TEXT)
 
 
 class NodeSelectorTerm(ApiModel):
     """A label a node must have."""
 
-    key: str = Field(min_length=1, max_length=317, description="key of the node label.")
-    value: str = Field(max_length=63, description="value of the node label.")
+    key: LabelKey = Field(description="key of the node label.")
+    value: LabelValue = Field(description="value of the node label.")
 
 
 class Toleration(ApiModel):
     """A taint the Pods tolerate."""
 
-    key: str = Field(min_length=1, max_length=317, description="key of the taint.")
-    value: str | None = Field(None, max_length=63, description="value of the taint; absent tolerates every value.")
+    key: LabelKey = Field(description="key of the taint.")
+    value: LabelValue | None = Field(None, description="value of the taint; absent tolerates every value.")
     effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = Field(None, description="effect of the taint; absent tolerates every effect.")
 
 
@@ -145,8 +146,12 @@ ONE_GPU = ("!has(self.resources) || self.resources.gpus <= 1", "`resources.gpus`
 class Storage(ApiModel):
     """The volume the operator makes for the results when `output` is absent."""
 
-    size: Quantity = Field("10Gi", description="size of the PersistentVolumeClaim.")
-    storage_class_name: SecretName | None = Field(None, description="storageClassName of the claim; by default the cluster's default class.")
+    size: Quantity = Field(
+        "10Gi",
+        description="size of the PersistentVolumeClaim.",
+        json_schema_extra=cel(("quantity(self).isGreaterThan(quantity('0'))", "`size` must be more than 0")),
+    )
+    storage_class_name: ObjectName | None = Field(None, description="storageClassName of the claim; by default the cluster's default class.")
 
 
 class Output(ApiModel):

@@ -110,7 +110,7 @@ def server_args(name: str, spec: InferenceServiceSpec, adapters: dict[str, Resol
     args = [f"{_MODELS}/model", "--served-model-name", name, "--port", str(PORT), "--max-model-len", str(spec.max_model_len)]
     args += ["--shutdown-timeout", str(_DRAIN_SECONDS)]
     if settings.server_device == "GPU":
-        args += ["--gpu-memory-utilization", f"{spec.gpu_memory_utilization:g}", "--tensor-parallel-size", str(max(spec.resources.gpus, 1))]
+        args += ["--gpu-memory-utilization", str(spec.gpu_memory_utilization), "--tensor-parallel-size", str(max(spec.resources.gpus, 1))]
     if adapters:
         args += ["--enable-lora", "--max-loras", str(len(adapters)), "--max-lora-rank", str(_max_rank(adapters)), "--lora-modules"]
         args += [f"{adapter}={_MODELS}/adapters/{adapter}" for adapter in sorted(adapters)]

@@ -45,7 +45,7 @@ def parse_uri(uri: str) -> Location:
     if not re.fullmatch(URI_PATTERN, uri):
         raise ValueError(f"`{uri}` is not a location; it must be {URI_FORMS}")
     scheme, rest = uri.split("://", 1)
-    if ".." in rest.split("/"):
+    if ".." in re.split("[/@#]", rest):
         raise ValueError(f"`{uri}` must not contain `..`")
     if scheme == Scheme.HF:
         return _parse_hub(rest)

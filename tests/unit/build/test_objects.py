@@ -264,6 +264,11 @@ def test_server_arguments_on_gpu():
     assert made[made.index("--tensor-parallel-size") + 1] == "4"
 
 
+def test_every_digit_of_a_share_reaches_the_server():
+    made = args(tfisvc(gpuMemoryUtilization=0.90000001))
+    assert made[made.index("--gpu-memory-utilization") + 1] == "0.90000001"
+
+
 def test_server_arguments_on_cpu_differ_by_the_gpu_only():
     made = args(tfisvc(maxModelLen=512), device="CPU", extra=("--dtype", "float32"))
     assert "--gpu-memory-utilization" not in made

@@ -43,7 +43,18 @@ def test_what_is_not_a_location_is_told_the_forms(uri):
 
 
 @pytest.mark.parametrize(
-    "uri", ["pvc://claim/..", "pvc://claim/../x", "pvc://claim/a/../../x", "s3://bucket/a/..", "configmap://name/..", "hf://org/name#a/../b"]
+    "uri",
+    [
+        "pvc://claim/..",
+        "pvc://claim/../x",
+        "pvc://claim/a/../../x",
+        "s3://bucket/a/..",
+        "configmap://name/..",
+        "hf://org/name#a/../b",
+        "hf://org/name#../b",
+        "hf://org/name@../b",
+        "hf://org/name@..#b",
+    ],
 )
 def test_a_path_never_leaves_its_root(uri):
     with pytest.raises(ValueError, match=re.escape("`..`")):
