@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from tunewright.api.schema import ApiModel, Digest, Name, Quantity, SecretName, Sentence, Time, cel, exactly_one
+from tunewright.api.schema import ApiModel, Digest, LabelKey, LabelValue, Name, Quantity, SecretName, Sentence, Time, cel, exactly_one
 from tunewright.contract.secrets import SECRET_VARIABLES
 from tunewright.contract.uris import URI_PATTERN
 
@@ -104,15 +104,15 @@ class DatasetSource(ApiModel):
 class NodeSelectorTerm(ApiModel):
     """A label a node must have."""
 
-    key: str = Field(min_length=1, max_length=317, description="key of the node label.")
-    value: str = Field(max_length=63, description="value of the node label.")
+    key: LabelKey = Field(description="key of the node label.")
+    value: LabelValue = Field(description="value of the node label.")
 
 
 class Toleration(ApiModel):
     """A taint the Pods tolerate."""
 
-    key: str = Field(min_length=1, max_length=317, description="key of the taint.")
-    value: str | None = Field(None, max_length=63, description="value of the taint; absent tolerates every value.")
+    key: LabelKey = Field(description="key of the taint.")
+    value: LabelValue | None = Field(None, description="value of the taint; absent tolerates every value.")
     effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = Field(None, description="effect of the taint; absent tolerates every effect.")
 
 

@@ -36,7 +36,12 @@ def exactly_one(*fields: str) -> tuple[str, str]:
 
 
 Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME, pattern=r"^[a-z]([-a-z0-9]*[a-z0-9])?$")]
-SecretName = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")]
+_SUBDOMAIN: Final = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*"
+_LABEL: Final = r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
+# What the API server will not have in a Pod is refused here: later it would be a Job that cannot be made.
+SecretName = Annotated[str, Field(min_length=1, max_length=253, pattern=rf"^{_SUBDOMAIN}$")]
+LabelKey = Annotated[str, Field(min_length=1, max_length=317, pattern=rf"^({_SUBDOMAIN}/)?{_LABEL}$")]
+LabelValue = Annotated[str, Field(max_length=63, pattern=rf"^({_LABEL})?$")]
 Digest = Annotated[str, Field(max_length=71, pattern=r"^sha256:[0-9a-f]{64}$")]
 Time = Annotated[str, Field(max_length=40, json_schema_extra={"format": "date-time"})]
 Quantity = Annotated[str, Field(min_length=1, max_length=32, pattern=r"^[0-9]+(\.[0-9]+)?(m|k|Ki|M|Mi|G|Gi|T|Ti)?$")]
