@@ -32,7 +32,7 @@ lint: python ## ruff, mypy --strict and the import rules.
 .PHONY: unit
 unit: python ## Unit tests: pure code and the rendered chart, no cluster.
 	@hack/cluster/build helm
-	pytest -q -n 2 tests/unit
+	hack/pytest unit -q -n 2 tests/unit
 
 .PHONY: trainer
 trainer: python ## Trainer tests with real models, inside the trainer's image.
@@ -42,7 +42,7 @@ trainer: python ## Trainer tests with real models, inside the trainer's image.
 .PHONY: api
 api: python ## API tests: a real kube-apiserver and etcd.
 	hack/cluster/build apiserver
-	pytest -q tests/api
+	hack/pytest api -q tests/api
 
 .PHONY: campaign
 campaign: python ## Changes generated from the CRD schemas, 1,000 a kind at least, against a real API server (SEED=, OPERATIONS=).
@@ -53,12 +53,12 @@ campaign: python ## Changes generated from the CRD schemas, 1,000 a kind at leas
 e2e: python ## End-to-end tests: real Pods in the local cluster; every file in examples/ is applied.
 	hack/cluster/up
 	hack/install
-	pytest -q tests/e2e
+	hack/pytest e2e -q tests/e2e
 
 .PHONY: bench-operator
 bench-operator: python ## Speed, writes and memory of the operator with N resources (1000); with CHECK=1 against bench/limits.json.
 	hack/cluster/build apiserver
-	$(PY) -m bench.operator $(if $(CHECK),--check,--resources $(or $(N),1000))
+	hack/record bench-operator-$(if $(CHECK),check,$(or $(N),1000)) $(PY) -m bench.operator $(if $(CHECK),--check,--resources $(or $(N),1000))
 
 .PHONY: cluster-up cluster-down kubeconfig
 cluster-up: ## Start the local cluster (kind where a container engine runs; TUNEWRIGHT_CLUSTER=current for your own).
@@ -77,6 +77,10 @@ audit: python ## Look for known vulnerabilities of the locked packages; fails to
 	@hack/supply/audit
 sbom: python ## Write what the images are made of to dist/ (CycloneDX).
 	@hack/supply/sbom dist
+
+.PHONY: trust
+trust: python ## Write docs/trust.md from the results of the other targets; fails when a claim is not shown by them.
+	@$(PY) hack/trust/trust.py
 
 .PHONY: generate verify
 generate: python ## Write crds/ from the API types.

@@ -12,6 +12,9 @@ STATE=${TUNEWRIGHT_STATE:-/var/lib/tunewright}
 say() { printf '\033[1m%s\033[0m\n' "$*" >&2; }
 die() { printf 'error: %s\n' "$*" >&2; exit 1; }
 
+# The commit that results are of; `-dirty` when the checkout has changes.
+commit() { git -C "$REPO" describe --always --dirty --abbrev=12 --exclude '*' 2>/dev/null || echo unknown; }
+
 # with_progress LABEL COMMAND...: runs it with its output in a log, shows the elapsed time, prints the log's end if it fails.
 with_progress() {
   local label=$1 log started pid

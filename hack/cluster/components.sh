@@ -25,7 +25,8 @@ start() { # NAME
         --requestheader-client-ca-file "$PKI/front-proxy-ca.crt" --requestheader-allowed-names front-proxy-client \
         --requestheader-username-headers X-Remote-User --requestheader-group-headers X-Remote-Group \
         --requestheader-extra-headers-prefix X-Remote-Extra- --enable-aggregator-routing \
-        --proxy-client-cert-file "$PKI/front-proxy-client.crt" --proxy-client-key-file "$PKI/front-proxy-client.key"
+        --proxy-client-cert-file "$PKI/front-proxy-client.crt" --proxy-client-key-file "$PKI/front-proxy-client.key" \
+        --audit-policy-file "$ETC/audit-policy.yaml" --audit-log-path "$AUDIT_LOG" --audit-log-maxsize 20 --audit-log-maxbackup 2
       ;;
     kube-controller-manager)
       start_component kube-controller-manager "$current/kube-controller-manager" --kubeconfig "$ETC/kube-controller-manager.kubeconfig" \

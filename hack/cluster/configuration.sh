@@ -141,6 +141,19 @@ write_coredns_config() {
 EOF
 }
 
+write_audit_policy() {
+  # What the operator's service account asks, by name only: the end-to-end tests compare it with what the chart grants.
+  cat >"$ETC/audit-policy.yaml" <<EOF
+apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived]
+omitManagedFields: true
+rules:
+  - {level: Metadata, users: ["system:serviceaccount:tunewright-system:tunewright"]}
+  - {level: None}
+EOF
+}
+
 write_configuration() {
   mkdir -p "$ETC"
   write_containerd_config
@@ -148,4 +161,5 @@ write_configuration() {
   write_kubelet_config
   write_kube_proxy_config
   write_coredns_config
+  write_audit_policy
 }

@@ -28,6 +28,7 @@ PKI="$STATE/pki"
 ETC="$STATE/etc"
 RUN="$STATE/run"
 LOGS="$STATE/logs"
+AUDIT_LOG="$LOGS/audit.log"           # what the operator asked of the API server
 BEFORE="$STATE/host-before"           # what `down` puts back
 MARKER="$STATE/.tunewright-cluster"   # `down` removes only a folder that `up` made
 KUBECONFIG_ADMIN="$ETC/admin.kubeconfig"

@@ -8,27 +8,20 @@ from pathlib import Path
 import pytest
 
 from support.api_server import ApiServer, Operator
+from support.session import is_whole, remember_deselected, run_last
 from support.stand_in import Cluster
 
-PARTIAL = pytest.StashKey[bool]()
 _NUMBERS = itertools.count(1)
 SETTINGS = {"trainer_image": "registry.invalid/trainer:1", "server_image": "registry.invalid/server:1", "server_device": "CPU"}
-LAST = "test_permissions.py"
+LAST = Path(__file__).with_name("test_permissions.py")
 """Looks back at what all other tests made the operator do."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Move the look back behind the other API tests, whatever the order of the files."""
-    places = [place for place, item in enumerate(items) if item.path.parent == Path(__file__).parent]
-    in_order = sorted((items[place] for place in places), key=lambda item: item.path.name == LAST)
-    for place, item in zip(places, in_order, strict=True):
-        items[place] = item
+    run_last(items, LAST)
 
 
-def pytest_deselected(items: list[pytest.Item]) -> None:
-    """Remember that not everything runs: what is granted may then not be used."""
-    for item in items:
-        item.session.stash[PARTIAL] = True
+pytest_deselected = remember_deselected
 
 
 @pytest.fixture(scope="session")
@@ -64,5 +57,4 @@ def cluster(server: ApiServer, request: pytest.FixtureRequest) -> Cluster:
 @pytest.fixture(scope="session")
 def whole_session(request: pytest.FixtureRequest) -> bool:
     """Whether every API test runs in this session."""
-    here = Path(__file__).parent
-    return not request.session.stash.get(PARTIAL, False) and set(here.glob("test_*.py")) <= {item.path for item in request.session.items}
+    return is_whole(request.session, LAST.parent)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from support.cluster import Cluster
+from support.cluster import Cluster, trainer_pod
 
 pytestmark = pytest.mark.e2e
 
@@ -42,25 +42,9 @@ settings.pop("chat_template", None)
 
 def make_models(cluster: Cluster) -> None:
     """Fill the claim `models` with the three bad models, from a restricted Pod of the trainer image."""
-    operator = json.loads(cluster.kubectl("get", "deployment", "tunewright", "--namespace", "tunewright-system", "--output", "json", system=True))
-    settings = json.loads(next(each["value"] for each in operator["spec"]["template"]["spec"]["containers"][0]["env"] if each["name"] == "TUNEWRIGHT_SETTINGS"))
     cluster.apply(
         {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "models"}, "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "2Gi"}}}},
-        {
-            "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "make-models"},
-            "spec": {
-                "restartPolicy": "Never",
-                "automountServiceAccountToken": False,
-                "securityContext": {"runAsNonRoot": True, "runAsUser": 65532, "fsGroup": 65532, "seccompProfile": {"type": "RuntimeDefault"}},
-                "volumes": [{"name": "models", "persistentVolumeClaim": {"claimName": "models"}}, {"name": "tmp", "emptyDir": {}}],
-                "containers": [{
-                    "name": "make", "image": settings["trainer_image"], "imagePullPolicy": "IfNotPresent", "command": ["python3", "-c", MAKE_MODELS],
-                    "env": [{"name": "HF_ENDPOINT", "value": settings["hub_endpoint"]}, {"name": "HOME", "value": "/tmp"}],
-                    "securityContext": {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}},
-                    "volumeMounts": [{"name": "models", "mountPath": "/models"}, {"name": "tmp", "mountPath": "/tmp"}],
-                }],
-            },
-        },
+        trainer_pod(cluster, "make-models", MAKE_MODELS, {"models": "/models"}),
     )  # fmt: skip
     cluster.wait("the bad models", 120, lambda: cluster.status("pod", "make-models").get("phase") == "Succeeded")
 

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 REPO = Path(__file__).resolve().parents[2]
 CACHE = Path(os.environ.get("TUNEWRIGHT_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tunewright")
 RESTRICTED = "pod-security.kubernetes.io/enforce=restricted"
@@ -74,6 +76,42 @@ class Cluster:
         finally:
             process.terminate()
             process.wait()
+
+
+def trainer_pod(cluster: Cluster, name: str, script: str, claims: dict[str, str], **container: Any) -> dict[str, Any]:
+    """Return a restricted Pod of the trainer's image that runs a Python script, with claims mounted."""
+    operator = json.loads(cluster.kubectl("get", "deployment", "tunewright", "--namespace", "tunewright-system", "--output", "json", system=True))
+    settings = json.loads(next(each["value"] for each in operator["spec"]["template"]["spec"]["containers"][0]["env"] if each["name"] == "TUNEWRIGHT_SETTINGS"))
+    return {
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name},
+        "spec": {
+            "restartPolicy": "Never",
+            "automountServiceAccountToken": False,
+            "securityContext": {"runAsNonRoot": True, "runAsUser": 65532, "fsGroup": 65532, "seccompProfile": {"type": "RuntimeDefault"}},
+            "volumes": [*({"name": claim, "persistentVolumeClaim": {"claimName": claim}} for claim in claims), {"name": "tmp", "emptyDir": {}}],
+            "containers": [{
+                "name": "run", "image": settings["trainer_image"], "imagePullPolicy": "IfNotPresent", "command": ["python3", "-c", script],
+                "env": [{"name": "HF_ENDPOINT", "value": settings["hub_endpoint"]}, {"name": "HOME", "value": "/tmp"}],
+                "securityContext": {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}},
+                "volumeMounts": [*({"name": claim, "mountPath": path} for claim, path in claims.items()), {"name": "tmp", "mountPath": "/tmp"}],
+                **container,
+            }],
+        },
+    }  # fmt: skip
+
+
+def audited(user: str) -> list[dict[str, Any]]:
+    """Return what the API server's audit log holds of `user`, the oldest first; skips where the cluster is not ours to audit."""
+    done = subprocess.run([REPO / "hack/cluster/audit-log"], capture_output=True, text=True)
+    if done.returncode != 0:
+        if "only the local cluster" in done.stderr:
+            pytest.skip(done.stderr.strip())
+        raise AssertionError(done.stderr)
+    log = Path(done.stdout.strip())
+    # A part that is full is renamed with the time in its name.
+    parts = [*sorted(log.parent.glob(f"{log.stem}-*{log.suffix}")), log]
+    requests = (json.loads(line) for part in parts for line in part.read_text().splitlines())
+    return [each for each in requests if each["user"]["username"] == user]
 
 
 @contextmanager

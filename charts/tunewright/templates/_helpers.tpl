@@ -54,7 +54,7 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end }}
 {{- end }}
 
-{{/* Just what the operator uses: tests/api/test_permissions.py compares these rules with the API server's audit log, both ways. No verb on secrets. */}}
+{{/* Just what the operator uses: test_permissions.py of tests/api and of tests/e2e compare these rules with the API server's audit log, both ways. No verb on secrets. */}}
 {{- define "tunewright.rules" -}}
 - apiGroups: [tunewright.dev]
   resources: [finetunejobs, modelmerges, evaluations, inferenceservices]

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import os
 import re
 import subprocess
 import sys
@@ -67,6 +68,25 @@ def test_the_worst_of_the_files_is_the_verdict(tmp_path):
     (tmp_path / "one.txt.osv.json").write_text(json.dumps(report(a=BAD)))
     assert audit.main(tmp_path) == 1
     assert audit.main(tmp_path / "empty") == 2
+
+
+@pytest.mark.parametrize(("answer", "services"), [(22, []), (0, ["pypi", "osv"])])
+def test_what_is_not_reached_is_asked_once(tmp_path, answer, services):
+    """With curl and uv of our own: no database reached, and two that know nothing. Neither passes."""
+    version = re.search(r"^UV_VERSION=(.*)$", (ROOT / "hack/versions.env").read_text(), re.MULTILINE)[1]
+    stubs = {"curl": f"exit {answer}", f"uv/{version}/bin/uv": 'if [ "$1" = export ]; then echo "a==1"; else echo "$@" >>"$CALLS"; fi'}
+    for name, does in stubs.items():
+        stub = tmp_path / name
+        stub.parent.mkdir(parents=True, exist_ok=True)
+        stub.write_text(f"#!/bin/sh\n{does}\n")
+        stub.chmod(0o755)
+    calls = tmp_path / "calls"
+    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "TUNEWRIGHT_CACHE": str(tmp_path), "CALLS": str(calls)}
+    done = subprocess.run([ROOT / "hack/supply/audit"], capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 2, done.stderr
+    assert "operator: could not check 1 of 1 packages (a)" in done.stdout
+    asked = calls.read_text() if calls.exists() else ""
+    assert re.findall(r"--vulnerability-service (\w+)", asked) == services * 3
 
 
 def test_names_of_requirements():

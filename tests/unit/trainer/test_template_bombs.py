@@ -114,7 +114,9 @@ BOMBS = {
 @pytest.mark.parametrize("case", BOMBS)
 def test_a_bomb_ends_the_run_with_a_reason(monkeypatch, case):
     source, words = BOMBS[case]
-    monkeypatch.setattr(template_module, "MAX_SECONDS", 1.0)
+    if words == "ran for more than":
+        # Only there: on a busy machine a second may pass before the memory is taken.
+        monkeypatch.setattr(template_module, "MAX_SECONDS", 1.0)
     started = time.monotonic()
     with pytest.raises((RunError, RowError)) as caught:
         ChatTemplate(tokenizer(source)).prompt(ROW.prompt)
