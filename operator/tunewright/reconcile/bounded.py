@@ -19,14 +19,14 @@ from tunewright.reconcile.inputs import Blocked
 from tunewright.reconcile.plan import Delete, Plan
 from tunewright.reconcile.printed import size
 from tunewright.reconcile.resource import Resource, parse_time, timestamp
-from tunewright.reconcile.stage import NO_POD, POLL_SECONDS, RETRY_SECONDS, Stage, StageState, done_progress, observe, progress_status
+from tunewright.reconcile.stage import POLL_SECONDS, RETRY_SECONDS, Stage, StageState, done_progress, no_pod, observe, progress_status
 from tunewright.reconcile.world import Body, World
 
 RECHECK_SECONDS = 15.0
 """How often something that sends no event (a claim, a ConfigMap, a name another object holds) is looked at again."""
 
 _QUIET = frozenset({"InputsReady", "DataPrepared", "ProgressReadable"})
-"""Conditions that `Succeeded` sums up: only their bad news is an event of its own."""
+"""Conditions that `Succeeded` sums up, bad news too."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ def advance(world: World, name: str, running: str, wanted: Manifest | None, limi
             return Step("Suspended", stage, (_suspended(),), known)
         case StageState.ABSENT:
             assert wanted is not None
-            return Step(running, stage, (Fact("Succeeded", None, "Starting", NO_POD),), known, create=(wanted,))
+            return Step(running, stage, (Fact("Succeeded", None, "Starting", no_pod(name)),), known, create=(wanted,))
         case StageState.SUCCEEDED:
             return Step(running, stage, (), known)
         case StageState.FAILED:
@@ -228,9 +228,7 @@ def plan(resource: Resource[ApiModel], outcome: Outcome, now: datetime) -> Plan:
     ended = last.type == "Succeeded" and last.status is not None
     if ended:
         status["completionTime"] = timestamp(now)
-    # That a Pod is starting is no news: a Job's own events say so, and the next one here says that it runs, or why it does not.
-    told = (fact for fact in outcome.facts if fact.type not in _QUIET and fact.reason != "Starting")
-    events = transition_events(old, told, WARNINGS)
+    events = transition_events(old, (fact for fact in outcome.facts if fact.type not in _QUIET), WARNINGS)
     requeue = outcome.requeue_after
     if ended and requeue is None:
         requeue = getattr(resource.spec, "ttl_seconds_after_finished", None)

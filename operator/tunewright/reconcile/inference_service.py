@@ -56,9 +56,7 @@ def reconcile_inference_service(resource: Resource[InferenceServiceSpec], world:
         if conflict is not None:
             return _plan(resource, [*facts, Fact("Ready", False, conflict.reason, conflict.message)], live, (), (), now, RECHECK_SECONDS)
     create, update = _changes(wanted, world)
-    facts.append(
-        _ready(resource, live, world, None) if not create and not update else Fact("Ready", _answers(live), "RollingOut", "the Deployment is being written")
-    )
+    facts.append(_ready(resource, live, world, None) if not create and not update else _rolling_out(live, resource.spec.replicas, written=False))
     return _plan(resource, facts, live, create, update, now, None)
 
 
@@ -87,7 +85,7 @@ def _gate(spec: InferenceServiceSpec, target: Target, world: World) -> Blocked |
     status = body.get("status", {})
     ended = condition(status, "Succeeded")
     if ended is None or ended["status"] == "Unknown":
-        return Blocked("WaitingForEvaluation", f"waiting for Evaluation `{name}`, which is {status.get('state', 'Pending')}")
+        return Blocked("WaitingForEvaluation", f"waiting for Evaluation `{name}`")
     if ended["status"] == "False":
         return Blocked("EvaluationNotPassed", f"Evaluation `{name}` failed ({ended['reason']}): {ended['message']}")
     verdict = status.get("verdict")
@@ -117,22 +115,30 @@ def _changes(wanted: tuple[dict[str, Any], ...], world: World) -> tuple[tuple[di
     return tuple(create), tuple(update)
 
 
-def _answers(live: Body | None) -> bool:
-    """Return whether a Pod passes its readiness probe now; the kubelet asks vLLM's /health."""
-    return bool((live or {}).get("status", {}).get("readyReplicas"))
+def _is_observed(live: Body) -> bool:
+    """Return whether the Deployment's status is about its spec as it is."""
+    return bool(live.get("status", {}).get("observedGeneration") == live["metadata"]["generation"])
 
 
 def _rolled_out(live: Body) -> bool:
     """Return whether the newest template is what all replicas run, and all answer."""
     status, wanted = live.get("status", {}), live["spec"].get("replicas", 1)
-    seen = status.get("observedGeneration") == live["metadata"]["generation"]
-    return bool(seen and all(status.get(key, 0) == wanted for key in ("updatedReplicas", "readyReplicas", "replicas")))
+    return _is_observed(live) and all(status.get(key, 0) == wanted for key in ("updatedReplicas", "readyReplicas", "replicas"))
+
+
+def _rolling_out(live: Body | None, wanted: int, *, written: bool) -> Fact:
+    """Return how far the newest model has got, which is nowhere until it is written; who answers passes the readiness probe, vLLM's /health."""
+    status = (live or {}).get("status", {})
+    updated = status.get("updatedReplicas", 0) if live is not None and written and _is_observed(live) else 0
+    ready = status.get("readyReplicas", 0)
+    return Fact("Ready", ready > 0, "RollingOut", f"{updated} of {wanted} replicas have the newest model, {ready} answer")
 
 
 def _ready(resource: Resource[InferenceServiceSpec], live: Body | None, world: World, hold: Blocked | None) -> Fact:
     """Return the `Ready` condition: what answers now, and what the newest model waits for."""
     if live is None:
-        return Fact("Ready", False, hold.reason if hold else "RollingOut", hold.message if hold else "the Deployment is being made")
+        assert hold is not None, "what is not held is about to be made"
+        return Fact("Ready", False, hold.reason, hold.message)
     ready, wanted = live.get("status", {}).get("readyReplicas", 0), live["spec"].get("replicas", 1)
     if hold is not None:
         old = f"the model rolled out before stays ({ready} of {wanted} replicas answer)"
@@ -145,9 +151,7 @@ def _ready(resource: Resource[InferenceServiceSpec], live: Body | None, world: W
         wait = waiting(pod)
         if wait is not None and "deletionTimestamp" not in pod["metadata"]:
             return Fact("Ready", ready > 0, wait.reason, wait.message + (f"; {ready} replicas of the model rolled out before answer" if ready else ""))
-    return Fact(
-        "Ready", ready > 0, "RollingOut", f"{live.get('status', {}).get('updatedReplicas', 0)} of {wanted} replicas have the newest model, {ready} answer"
-    )
+    return _rolling_out(live, wanted, written=True)
 
 
 def _plan(

@@ -17,9 +17,6 @@ POLL_SECONDS: Final = 8.0
 RETRY_SECONDS: Final = 2.0
 """When a Pod that did not answer is asked again: with the reader's patience of 3 s, one miss in a row still keeps the promise."""
 
-NO_POD: Final = "the Job has no Pod yet"
-"""Said from the moment the Job is made: another sentence for the first instant would be a write that nobody reads."""
-
 
 class StageState(Enum):
     """The states of a Job that matter to a resource."""
@@ -45,6 +42,11 @@ class Stage:
     progress: Progress | None = None
     asked: bool = False
     failures: int = 0
+
+
+def no_pod(job_name: str) -> str:
+    """Say that nothing runs yet: from the moment the Job is made until its Pod runs, since each sentence in between would be a write for moments."""
+    return f"the Job has no Pod yet that runs; if this lasts, `kubectl describe job {job_name}` says why"
 
 
 def observe(world: World, job_name: str) -> Stage:
@@ -83,11 +85,12 @@ def _active(job: Body, pods: list[Body], failures: int, world: World) -> Stage:
         wait = waiting(pod)
         if wait is not None:
             return Stage(StageState.PENDING, job, wait.reason, wait.message, failures=failures)
-        return Stage(StageState.PENDING, job, "Starting", after or "the Pod is starting", failures=failures)
-    if any(pod.get("status", {}).get("phase") == "Succeeded" for pod in pods):
-        # The Job controller has not counted it yet: a moment before its end, it has not gone back to the start.
-        return Stage(StageState.RUNNING, job, "Running", after, failures=failures)
-    return Stage(StageState.PENDING, job, "Starting", after or NO_POD, failures=failures)
+        return Stage(StageState.PENDING, job, "Starting", after or no_pod(job["metadata"]["name"]), failures=failures)
+    succeeded = next((pod["metadata"]["uid"] for pod in pods if pod.get("status", {}).get("phase") == "Succeeded"), None)
+    if succeeded is not None:
+        # The Job controller has not counted it yet: a moment before its end nothing has changed, and nothing goes back to the start.
+        return Stage(StageState.RUNNING, job, "Running", after, progress=world.progress.get(succeeded), asked=succeeded in world.progress, failures=failures)
+    return Stage(StageState.PENDING, job, "Starting", after or no_pod(job["metadata"]["name"]), failures=failures)
 
 
 def progress_status(progress: Progress) -> dict[str, Any]:

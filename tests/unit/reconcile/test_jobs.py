@@ -129,8 +129,8 @@ WAITS = [
     (pod("J", "Pending", container={"waiting": {"reason": "ErrImagePull", "message": "not found"}}), "ImagePullFailed", "trainer:1"),
     (pod("J", "Pending", container={"waiting": {"reason": "ImagePullBackOff", "message": "back-off"}}), "ImagePullFailed", "back-off"),
     (pod("J", "Pending", container={"waiting": {"reason": "CreateContainerConfigError", "message": "secret hub not found"}}), "ContainerNotCreated", "secret hub"),
-    (pod("J", "Pending", container={"waiting": {"reason": "ContainerCreating"}}), "Starting", "starting"),
-    (pod("J", "Pending"), "Starting", "starting"),
+    (pod("J", "Pending", container={"waiting": {"reason": "ContainerCreating"}}), "Starting", "no Pod yet that runs"),
+    (pod("J", "Pending"), "Starting", "kubectl describe job"),
 ]  # fmt: skip
 
 
