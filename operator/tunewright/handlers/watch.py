@@ -133,7 +133,7 @@ def register(registry: kopf.OperatorRegistry, runtime: Runtime) -> None:
     async def start(**indexes: Any) -> None:
         await runtime.start(indexes["resources"], indexes["children"], indexes["dependents"])
 
-    # Kopf holds what it has listed until all is indexed; what it holds is trimmed with what is kept.
+    # Kopf holds an object for a while after it was sent; what it holds is trimmed with what is kept.
     async def resources(body: kopf.Body, **_: Any) -> dict[ResourceKey, dict[str, Any]]:
         return {_key(body): trim(dict(body))}
 
