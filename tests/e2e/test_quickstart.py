@@ -157,8 +157,8 @@ def test_nothing_was_made_twice_though_the_operator_was_killed_in_every_stage(ru
 
 
 def test_each_resource_said_for_whom_it_waited(run: Run) -> None:
-    # Applied back to front, each said that what it refers to does not exist yet (the fixture waited for that); then what it is at.
-    for named in (f"waiting for FineTuneJob `{NAME}`, which is", f"waiting for ModelMerge `{NAME}`, which is", f"waiting for Evaluation `{NAME}`, which is"):
+    # Applied back to front, each said that what it refers to does not exist yet (the fixture waited for that); then only that it waits.
+    for named in (f"waiting for FineTuneJob `{NAME}`", f"waiting for ModelMerge `{NAME}`", f"waiting for Evaluation `{NAME}`"):
         assert any(named in message for message in run.waits), (named, run.waits)
 
 

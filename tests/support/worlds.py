@@ -170,11 +170,15 @@ class Story:
     settings: Settings = SETTINGS
     events: list[str] = field(default_factory=list)
     made: list[str] = field(default_factory=list)
+    statuses: list[Body] = field(default_factory=list)
+    """Each status that differed from the one before: those that are written."""
 
     def step(self) -> Plan:
         seen = replace(self.seen, children=tuple(map(trimmed, self.seen.children)))
         plan = reconcile(self.body, seen, self.settings, self.now)
-        self.body = passed(self.body, plan)
+        before, self.body = self.body, passed(self.body, plan)
+        if self.body != before:
+            self.statuses.append(self.body["status"])
         self.seen = applied(self.seen, plan)
         self.events += [f"{event.type} {event.reason}" for event in plan.events]
         self.made += [f"{each['kind']}/{each['metadata']['name']}" for each in plan.create]

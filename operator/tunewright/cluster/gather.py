@@ -51,7 +51,7 @@ async def gather(key: ResourceKey, body: Body, cache: Cache, transport: Transpor
         claims=claims,
         configmaps=configmaps,
         foreign=await _still_foreign(key, body["metadata"]["uid"], transport, foreign),
-        progress=progress,
+        progress=progress | reader.last(child["metadata"]["uid"] for child in children if child["kind"] == "Pod" and child["metadata"]["uid"] not in running),
     )
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import ipaddress
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -55,7 +55,11 @@ class ProgressReader:
             last = self._last.get(uid)
             if uid not in self._asking and (last is None or now - last.at >= _LEAST_SECONDS_BETWEEN):
                 self._asking[uid] = asyncio.create_task(self._refresh(key, uid, address))
-        return {uid: self._last[uid].reading for uid in addresses if uid in self._last}
+        return self.last(addresses)
+
+    def last(self, uids: Iterable[str]) -> dict[str, Progress | None]:
+        """Return what those Pods answered last, of those that were ever asked, and ask none."""
+        return {uid: self._last[uid].reading for uid in uids if uid in self._last}
 
     def forget(self, uid: str) -> None:
         """Drop the answer of a Pod that is gone."""

@@ -1,26 +1,43 @@
 """What is kept in memory of an object: a Pod's or a Job's template is several times as large as all that is ever read of it."""
 
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 Body = Mapping[str, Any]
 
+_SHARED_LENGTH: Final = 40
+"""Strings up to this length are kept once for all objects: names of fields, reasons, labels, uids of owners, times."""
+
 
 def trimmed(body: Body) -> dict[str, Any]:
-    """Return a body without what is never read: managedFields, often the larger half of it, and the most of what its Pods are told."""
+    """Return a body without what is never read: managedFields, often the larger half of it, and the most of what its Pods are told.
+
+    What is left is kept with its strings shared, which halves it: each answer of the API server brings its own copy of every word.
+    """
     meta = {key: value for key, value in body["metadata"].items() if key != "managedFields"}
     result = {**body, "metadata": meta}
     spec = _SPECS.get(body.get("kind", ""))
-    return {**result, "spec": spec(body["spec"])} if spec is not None else result
+    kept: dict[str, Any] = _shared(result if spec is None else {**result, "spec": spec(body["spec"])})
+    return kept
 
 
 def trim(body: dict[str, Any]) -> dict[str, Any]:
     """Trim a body in place, so that whoever else holds it holds less, and return it."""
     for part, kept in trimmed(body).items():
-        if kept is not body[part]:
+        if isinstance(kept, dict):
             body[part].clear()
             body[part].update(kept)
     return body
+
+
+def _shared(node: Any) -> Any:
+    """Return what `node` says, with the strings that other objects have as well."""
+    if isinstance(node, dict):
+        return {sys.intern(key): _shared(value) for key, value in node.items()}
+    if isinstance(node, list):
+        return [_shared(value) for value in node]
+    return sys.intern(node) if isinstance(node, str) and len(node) <= _SHARED_LENGTH else node
 
 
 def _pod(spec: Body) -> dict[str, Any]:

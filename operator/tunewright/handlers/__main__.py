@@ -26,7 +26,7 @@ async def run() -> None:
     settings = TypeAdapter(Settings).validate_json(os.environ["TUNEWRIGHT_SETTINGS"])
     namespaces = [name for name in os.environ.get("TUNEWRIGHT_NAMESPACES", "").split(",") if name]
     runtime = Runtime(settings, namespaces)
-    listing.install()
+    listing.install(runtime.indexed)
     stop = asyncio.Event()
     probes = await serve_probes(runtime, int(os.environ.get("TUNEWRIGHT_PROBE_PORT", "8081")))
     failures = 0

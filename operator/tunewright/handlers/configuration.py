@@ -17,7 +17,7 @@ SILENCE_SECONDS: Final = 70.0
 _REQUEST_SECONDS: Final = 30.0
 _CONNECT_SECONDS: Final = 15.0
 
-_LIST_CHUNK: Final = 250
+_LIST_CHUNK: Final = 100
 """Objects asked for at a time when all are listed: a whole list at once would be the most memory the operator ever takes."""
 
 _IDLE_SECONDS: Final = 1.0

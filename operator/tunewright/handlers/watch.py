@@ -38,6 +38,8 @@ class Runtime:
     def __init__(self, settings: Settings, namespaces: Collection[str] = ()) -> None:
         self.settings = settings
         self.namespaces = namespaces
+        self.indexed = asyncio.Event()
+        """Set when all there was at the start is in the indexes: nothing is decided on a part of it."""
         self.queue: WorkQueue[ResourceKey] | None = None
         self.cache: Cache | None = None
         self._transport: Transport | None = None
@@ -47,12 +49,18 @@ class Runtime:
 
     async def start(self, resources: Any, children: Any, dependents: Any) -> None:
         """Connect, and start the workers on Kopf's indexes."""
+        self.indexed.clear()
         self.queue = WorkQueue()
         self.cache = Cache(resources, children, dependents)
         self._transport = await Transport.connect()
         self._reader = ProgressReader(self.queue.add)
         reconciler = Reconciler(self.cache, self._transport, self.settings, self._reader, Foreign())
-        self._workers = [asyncio.create_task(self.queue.work(reconciler.handle, reconciler.failed)) for _ in range(_WORKERS)]
+
+        async def handle(key: ResourceKey) -> float | None:
+            await self.indexed.wait()
+            return await reconciler.handle(key)
+
+        self._workers = [asyncio.create_task(self.queue.work(handle, reconciler.failed)) for _ in range(_WORKERS)]
         self._workers.append(asyncio.create_task(self._sweep(self.queue, self.cache, self._transport)))
         QUEUE_DEPTH.set_function(lambda: len(self.queue or ()))
         STALLED_SECONDS.set_function(self.stalled_seconds)
@@ -87,7 +95,9 @@ class Runtime:
         """Return how long reconciling has been stuck; 0 before it began. A worker that has ended counts as stuck for good."""
         if self.queue is None:
             return 0.0
-        return float("inf") if any(worker.done() for worker in self._workers) else self.queue.stalled_seconds()
+        if any(worker.done() for worker in self._workers):
+            return float("inf")
+        return self.queue.stalled_seconds() if self.indexed.is_set() else 0.0
 
     def resource_seen(self, key: ResourceKey, uid: str, *, gone: bool) -> None:
         """Queue a resource of which something was seen, and those that refer to it."""
@@ -123,7 +133,7 @@ def register(registry: kopf.OperatorRegistry, runtime: Runtime) -> None:
     async def start(**indexes: Any) -> None:
         await runtime.start(indexes["resources"], indexes["children"], indexes["dependents"])
 
-    # Kopf holds what it has listed until all is indexed; what it holds is trimmed with what is kept.
+    # Kopf holds an object for a while after it was sent; what it holds is trimmed with what is kept.
     async def resources(body: kopf.Body, **_: Any) -> dict[ResourceKey, dict[str, Any]]:
         return {_key(body): trim(dict(body))}
 

@@ -29,7 +29,7 @@ PENDING = "Pending"
 """The printed state of a resource that could go on and of which no Pod works: only one that works makes it `Training`."""
 
 _QUIET = frozenset({"InputsReady", "DataPrepared", "ProgressReadable"})
-"""Conditions that `Succeeded` sums up: only their bad news is an event of its own."""
+"""Conditions that `Succeeded` sums up, bad news too."""
 
 
 @dataclass(frozen=True)
@@ -247,9 +247,7 @@ def plan(resource: Resource[ApiModel], outcome: Outcome, now: datetime) -> Plan:
     ended = last.type == "Succeeded" and last.status is not None
     if ended:
         status["completionTime"] = timestamp(now)
-    # That a Pod is starting is no news: a Job's own events say so, and the next one here says that it runs, or why it does not.
-    told = (fact for fact in outcome.facts if fact.type not in _QUIET and fact.reason != "Starting")
-    events = transition_events(old, told, WARNINGS)
+    events = transition_events(old, (fact for fact in outcome.facts if fact.type not in _QUIET), WARNINGS)
     requeue = outcome.requeue_after
     if ended and requeue is None:
         requeue = getattr(resource.spec, "ttl_seconds_after_finished", None)

@@ -10,6 +10,9 @@ from tunewright.reconcile.resource import timestamp
 
 MAX_MESSAGE: Final = 4096
 _EVENT_MESSAGE: Final = 1024
+_ROUTINE: Final = frozenset({"Starting", "Preparing", "Training", "Merging", "Evaluating", "RollingOut", "ThresholdsMet", "NoThresholds"})
+_WAITING: Final = "WaitingFor"
+"""Reasons, and how reasons begin, of what goes as it should. The status says so while it is so, and the events of Jobs, Pods and Deployments when."""
 
 
 @dataclass(frozen=True)
@@ -62,10 +65,16 @@ def write_conditions(old: Mapping[str, Any], facts: Iterable[Fact], generation: 
 
 
 def transition_events(old: Mapping[str, Any], facts: Iterable[Fact], warnings: frozenset[str]) -> tuple[Event, ...]:
-    """Return an event for every condition whose status or reason changed; reasons in `warnings` are warnings."""
-    events = []
+    """Return an event for every condition whose status or reason changed, if it is trouble, the end of trouble, or an end; reasons in `warnings` are trouble.
+
+    Two conditions that say the same are one event.
+    """
+    events: dict[Event, None] = {}
     for fact in facts:
         before = condition(old, fact.type)
-        if before is None or (before["status"], before["reason"]) != (fact.text, fact.reason):
-            events.append(Event("Warning" if fact.reason in warnings else "Normal", fact.reason, fact.message[:_EVENT_MESSAGE]))
+        if before is not None and (before["status"], before["reason"]) == (fact.text, fact.reason):
+            continue
+        was_trouble = before is not None and before["reason"] in warnings
+        if was_trouble or not (fact.reason in _ROUTINE or fact.reason.startswith(_WAITING)):
+            events[Event("Warning" if fact.reason in warnings else "Normal", fact.reason, fact.message[:_EVENT_MESSAGE])] = None
     return tuple(events)

@@ -87,7 +87,8 @@ def _prepared(step: Step) -> dict[str, Any]:
 
 def _base(step: Step, pinned_uri: str | None = None) -> dict[str, Any]:
     """Return the base model that the CPU stage was told, under the uri it pinned."""
-    base = resolved(run_spec(step.stage.job).get("model"))
+    job = step.stage.job or next(iter(step.create), None)
+    base = resolved(run_spec(job).get("model"))
     return {"base": base | ({"uri": pinned_uri} if pinned_uri else {})} if base else {}
 
 

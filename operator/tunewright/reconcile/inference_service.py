@@ -103,7 +103,7 @@ def _gate(spec: InferenceServiceSpec, target: Target, world: World) -> Blocked |
     status = body.get("status", {})
     ended = condition(status, "Succeeded")
     if ended is None or ended["status"] == "Unknown":
-        return Blocked("WaitingForEvaluation", f"waiting for Evaluation `{name}`, which is {status.get('state', 'Pending')}")
+        return Blocked("WaitingForEvaluation", f"waiting for Evaluation `{name}`")
     if ended["status"] == "False":
         return Blocked("EvaluationNotPassed", f"Evaluation `{name}` failed ({ended['reason']}): {ended['message']}")
     verdict = status.get("verdict")

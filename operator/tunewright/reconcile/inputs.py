@@ -151,7 +151,10 @@ def _unfinished(kind: Kind, name: str, body: Body) -> Blocked:
     found = condition(status, "Succeeded")
     if found is not None and found["status"] == "False":
         return Blocked("InputFailed", f"{kind} `{name}` failed ({found['reason']}): {found['message']}")
-    return Blocked(f"WaitingFor{kind}", f"waiting for {kind} `{name}`, which is {status.get('state', 'Pending')}")
+    # How far it has come is for its own status to say: said here too, each of its steps would be a write of all who wait for it. It does not go on by itself
+    # only where a person stopped it.
+    stopped = ", which is suspended" if status.get("state") == "Suspended" else ""
+    return Blocked(f"WaitingFor{kind}", f"waiting for {kind} `{name}`{stopped}")
 
 
 def _output(body: Body) -> Output | None:

@@ -91,9 +91,10 @@ def _active(job: Body, pods: list[Body], failures: int, world: World) -> Stage:
     if runs and (wrong is None or progress is not None):
         # Who answers works, even where the API server has lost the node.
         return Stage(StageState.RUNNING, job, "Running", after, progress=progress, asked=asked, failures=failures)
-    if pod is None and any(each.get("status", {}).get("phase") == "Succeeded" for each in pods):
-        # The Job controller has not counted it yet: a moment before its end, it has not gone back to the start.
-        return Stage(StageState.RUNNING, job, "Running", after, failures=failures)
+    succeeded = next((each["metadata"]["uid"] for each in pods if each.get("status", {}).get("phase") == "Succeeded"), None)
+    if pod is None and succeeded is not None:
+        # The Job controller has not counted it yet: a moment before its end nothing has changed, and nothing goes back to the start.
+        return Stage(StageState.RUNNING, job, "Running", after, progress=world.progress.get(succeeded), asked=succeeded in world.progress, failures=failures)
     wrong = _claim_lost(world) or wrong
     if wrong is not None:
         return Stage(StageState.PENDING, job, wrong.reason, wrong.message + _unbound(wrong, world), failures=failures)

@@ -15,7 +15,7 @@ class World:
     """`children` are objects whose controller is the resource, and its Pods; `resources` are those of ours in the namespace that it refers
     to, directly or not; `claims` and `configmaps` (name to keys) those its locations name, absent when they do not exist;
     `foreign` are names (kind, name) that another owner holds and the resource needs; `progress` is the last reading by Pod uid,
-    None where the Pod did not answer."""
+    None where the Pod did not answer; a Pod that has ended keeps its last one."""
 
     children: tuple[Body, ...] = ()
     resources: Mapping[tuple[Kind, str], Body] = field(default_factory=dict)

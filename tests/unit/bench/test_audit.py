@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 
 from bench.audit import AuditLog, delays, made, writes_by_resource
-from bench.operator import over
+from bench.operator import Run, limits, over
 from support.api_server import ADMIN, OPERATOR
 
 OWNERS = {
@@ -84,7 +84,23 @@ def test_a_line_that_is_half_written_is_read_when_it_is_whole(tmp_path):
     assert log.read() == []
 
 
+def of_run(reference_s=1.0, **figures):
+    return limits([Run({"resources": 4, **figures}, reference_s)])
+
+
 @pytest.mark.parametrize(("figure", "passes"), [(1.2, False), (1.21, True)])
 def test_a_limit_is_the_mean_and_a_fifth(figure, passes):
-    assert bool(over({"p50_s": figure}, {"p50_s": 1.0})) is passes
-    assert over({"idle_writes": 1}, {"idle_writes": 0})
+    assert bool(over(of_run(p50_s=figure), of_run(p50_s=1.0))) is passes
+    assert over(of_run(idle_writes=1), of_run(idle_writes=0))
+
+
+@pytest.mark.parametrize(("reference_s", "figure", "passes"), [(2.0, 2.4, False), (2.0, 2.41, True), (0.5, 1.2, False), (0.5, 1.21, True)])
+def test_a_slower_machine_may_take_as_much_longer_and_write_no_more(reference_s, figure, passes):
+    assert bool(over(of_run(reference_s, p50_s=figure), of_run(p50_s=1.0))) is passes
+    assert over(of_run(reference_s, writes_per_resource=1.21), of_run(writes_per_resource=1.0))
+    assert over(of_run(reference_s, rss_mb=121), of_run(rss_mb=100))
+
+
+def test_what_is_kept_of_runs():
+    kept = limits([Run({"resources": 4, "p50_s": 1.0}, 1.0), Run({"resources": 4, "p50_s": 2.0}, 2.0)])
+    assert kept == {"resources": 4, "runs": 2, "means": {"p50_s": 1.5}, "each": {"p50_s": [1.0, 2.0]}, "reference_s": 1.5}

@@ -1,5 +1,7 @@
 """The cache: Kopf's indexes (here plain dicts), overlaid with what the operator wrote itself."""
 
+import json
+
 from tunewright.api.common import Kind
 from tunewright.cluster.cache import Cache
 from tunewright.cluster.trim import trim, trimmed
@@ -144,3 +146,13 @@ def test_what_the_watches_have_brought_is_told_by_kind_with_whose_news_it_is():
     assert made.seen() == {"FineTuneJob": {"u1": FTJ}, "Job": {"j": FTJ}}
     made.deleted("j")
     assert made.seen()["Job"] == {}
+
+
+def test_what_is_kept_has_its_words_once():
+    """Each answer is parsed into strings of its own."""
+    first, second = (
+        trimmed(json.loads(json.dumps({"kind": "Service", "metadata": {"uid": "u"}, "spec": {}, "status": {"reasons": ["Why", "x" * 41]}}))) for _ in "12"
+    )
+    assert first == second
+    assert [a is b for one, other in ((first, second), (first["status"], second["status"])) for a, b in zip(one, other, strict=True)] == [True] * 5
+    assert [a is b for a, b in zip(first["status"]["reasons"], second["status"]["reasons"], strict=True)] == [True, False], "long ones are hardly ever the same"

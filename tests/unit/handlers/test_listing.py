@@ -1,63 +1,60 @@
-"""Kopf's first listing: who waits for it to end is woken when it has ended, not for every object that was listed."""
+"""Kopf's first listing: no object waits for the others, and the work begins when all are indexed."""
 
 import asyncio
 
 import pytest
 from kopf._cogs.aiokits import aiotoggles
 
-from tunewright.handlers.listing import QuietToggleSet, install
+from tunewright.handlers.listing import ListingToggleSet, install
 
 OBJECTS = 100
 
 
-class Counted(QuietToggleSet):
-    looks = 0
-
-    async def wait_for(self, state):
-        def is_so():
-            self.looks += 1
-            return self.is_on() == state
-
-        async with self._condition:
-            await self._condition.wait_for(is_so)
-
-
-async def listed(toggles):
-    """Index objects as Kopf does, each waiting for all others; return when all have gone on."""
-    held = [await toggles.make_toggle(name=str(number)) for number in range(OBJECTS)]
-    waiting = []
-    for toggle in held:
-        waiting.append(asyncio.create_task(toggles.wait_for(True)))
-        await asyncio.sleep(0)
-        assert not any(each.done() for each in waiting)
+async def test_no_object_waits_for_the_others_and_all_are_indexed_at_the_end():
+    indexed = asyncio.Event()
+    toggles = ListingToggleSet(all, indexed)
+    kind = await toggles.make_toggle(name="a kind")
+    for number in range(OBJECTS):
+        toggle = await toggles.make_toggle(name=str(number))
         await toggles.drop_toggle(toggle)
-    await asyncio.wait_for(asyncio.gather(*waiting), 5)
+        await asyncio.wait_for(toggles.wait_for(True), 0.1)
+        assert not indexed.is_set(), "its list has not ended"
+    late = await toggles.make_toggle(name="the last object")
+    await toggles.drop_toggle(kind)
+    assert not indexed.is_set()
+    await toggles.drop_toggle(late)
+    assert indexed.is_set()
 
 
-async def test_each_looks_once_when_it_begins_to_wait_and_once_when_all_are_there():
-    toggles = Counted(all)
-    await listed(toggles)
-    assert toggles.looks <= 2 * OBJECTS
+async def test_a_kind_that_comes_late_holds_up_nobody():
+    indexed = asyncio.Event()
+    toggles = ListingToggleSet(all, indexed)
+    await toggles.drop_toggle(await toggles.make_toggle())
+    await toggles.make_toggle(name="late")
+    assert indexed.is_set()
 
 
-@pytest.mark.parametrize("kind", [all, any])
-async def test_whoever_waits_is_woken_by_every_change_of_the_state(kind):
-    toggles = QuietToggleSet(kind)
-    for _ in range(3):
-        empty = toggles.is_on()
-        waiting = asyncio.create_task(toggles.wait_for(not empty))
-        await asyncio.sleep(0)
-        toggle = await toggles.make_toggle(not empty)
-        await asyncio.wait_for(waiting, 1)
-        waiting = asyncio.create_task(toggles.wait_for(empty))
-        await asyncio.sleep(0)
-        await toggles.drop_toggle(toggle)
-        await asyncio.wait_for(waiting, 1)
+async def test_other_sets_are_waited_for_as_ever_and_say_nothing_of_the_index():
+    indexed = asyncio.Event()
+    toggles = ListingToggleSet(any, indexed)
+    waiting = asyncio.create_task(toggles.wait_for(True))
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    paused = await toggles.make_toggle(True)
+    await asyncio.wait_for(waiting, 1)
+    waiting = asyncio.create_task(toggles.wait_for(False))
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    await toggles.drop_toggle(paused)
+    await asyncio.wait_for(waiting, 1)
+    assert not indexed.is_set()
 
 
-def test_kopf_makes_its_sets_by_the_name_that_is_replaced(monkeypatch):
-    from kopf._core.reactor import orchestration
+@pytest.mark.parametrize("fn", [all, any])
+async def test_kopf_makes_its_sets_by_the_name_that_is_replaced(monkeypatch, fn):
+    from kopf._core.reactor import orchestration, running
 
     monkeypatch.setattr(aiotoggles, "ToggleSet", aiotoggles.ToggleSet)
-    install()
-    assert orchestration.aiotoggles.ToggleSet is QuietToggleSet
+    install(asyncio.Event())
+    for module in (orchestration, running):
+        assert isinstance(module.aiotoggles.ToggleSet(fn), ListingToggleSet)

@@ -118,7 +118,7 @@ def test_what_somebody_deleted_is_made_again(gone):
 
 GATES = [
     ((), "WaitingForEvaluation", "does not exist"),
-    ((resource("Evaluation", "check", status={"state": "Evaluating"}),), "WaitingForEvaluation", "Evaluating"),
+    ((resource("Evaluation", "check", status={"state": "Evaluating"}),), "WaitingForEvaluation", "waiting for Evaluation `check`"),
     ((evaluation(succeeded=False),), "EvaluationNotPassed", "BadData"),
     ((evaluation("Failed"),), "EvaluationNotPassed", "0.1 is below"),
     ((evaluation("NoThresholds"),), "EvaluationNotPassed", "NoThresholds"),
