@@ -46,9 +46,8 @@ def test_a_kind_that_ends(kind):
         see(told, running, finished)
         assert len(told.statuses) == before, "a Pod that has ended before its Job was counted is no news"
         see(told, with_status(told, "Job", name, **ends("Complete")), finished)
-    assert [each["state"] for each in told.statuses] == [
-        state for verb in LIVES[kind] for state in [{"prepare": "Preparing", "train": "Training", "merge": "Merging", "evaluate": "Evaluating"}[verb]] * 2
-    ] + ["Done"]
+    running_states = {"prepare": "Preparing", "train": "Training", "merge": "Merging", "evaluate": "Evaluating"}
+    assert [each["state"] for each in told.statuses] == [state for verb in LIVES[kind] for state in ("Pending", running_states[verb])] + ["Done"]
     assert told.events == ["Normal Succeeded"]
     assert all("Pod yet" not in str(each["conditions"]) for each in told.statuses[1:2]), "it runs"
 
