@@ -14,9 +14,9 @@ WATCHES = len(COLLECTIONS) + 1
 """The least number of watches of an operator that sees everything: of what it makes or writes to, and of Pods."""
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
-    """A server beside that of the other API tests: here the operator is killed, and its requests are counted."""
+    """A server for each file: here the operator is killed, its requests are counted, and hundreds of namespaces are left behind."""
     made = ApiServer(tmp_path_factory.mktemp("faults"))
     try:
         made.start()
@@ -26,7 +26,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
         made.stop()
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def proxy(server: ApiServer) -> Iterator[FaultProxy]:
     """What stands between the operator and the server."""
     made = FaultProxy(server.url)
@@ -35,7 +35,7 @@ def proxy(server: ApiServer) -> Iterator[FaultProxy]:
     made.stop()
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def running(server: ApiServer, proxy: FaultProxy) -> Iterator[Operator]:
     """The operator behind the proxy."""
     made = Operator(server, SETTINGS, url=proxy.url)
