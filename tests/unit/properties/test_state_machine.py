@@ -1,119 +1,38 @@
-"""A FineTuneJob under everything that can happen to it in any order: crashes between writes, stale views, outcomes, deletions by hand, edits.
+"""Every kind under crashes, old views, outcomes of its children, deletions by hand and edits, in any order: see `machine`."""
 
-The world here is what an API server would hold: names are unique, a write to another uid is refused. Invariants are those of a level-based operator.
-"""
-
-import copy
 import json
 from dataclasses import replace
-from datetime import timedelta
 from typing import Any
 
-from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import invariant, precondition, rule
 
-from support.worlds import MADE, NOW, SETTINGS, done, ends, failed_pod, failure, resource, world
-from tunewright.reconcile.conditions import has_ended
+from support.machine import LIFE, Key, ResourceMachine, View
+from support.worlds import HUB, done, ends, failed_pod, failure
+from tunewright.reconcile.conditions import condition, has_ended
 from tunewright.reconcile.plan import Plan
-from tunewright.reconcile.registry import reconcile
-from tunewright.reconcile.world import World
-
-LIFE = settings(max_examples=200, stateful_step_count=40, deadline=None, derandomize=True)
 
 
-class FineTuneJobMachine(RuleBasedStateMachine):
-    """`objects` is the API server's store by kind and name; `view` is what the operator has seen of it, which may be older."""
+class BoundedMachine(ResourceMachine):
+    """A kind that ends: its Jobs succeed or fail, and their Pods may be lost with what they said."""
 
-    @initialize(suspended=st.booleans())
-    def begin(self, suspended: bool) -> None:
-        self.body = resource("FineTuneJob", suspend=suspended)
-        self.objects: dict[tuple[str, str], dict[str, Any]] = {}
-        self.view = self.seen()
-        self.viewed_body = copy.deepcopy(self.body)
-        self.serial = 0
-        self.now = NOW
-        self.created: dict[tuple[str, str], int] = {}
-        self.gone: dict[tuple[str, str], int] = {}
-        self.end: str | None = None
-
-    def seen(self) -> World:
-        return world(*copy.deepcopy(list(self.objects.values())))
-
-    # What the operator does.
-
-    @rule(crash_after=st.integers(0, 6))
-    def reconcile_and_crash(self, crash_after: int) -> None:
-        """A pass on a fresh view that dies after so many writes."""
-        self.look()
-        self.carry_out(self.plan(), crash_after)
-
-    @rule()
-    def reconcile_on_an_old_view(self) -> None:
-        self.carry_out(self.plan(), 99)
-
-    @rule()
-    def look(self) -> None:
-        self.view, self.viewed_body = self.seen(), copy.deepcopy(self.body)
-
-    def plan(self) -> Plan:
-        self.now += timedelta(seconds=5)
-        return reconcile(self.viewed_body, self.view, SETTINGS, self.now)
-
-    def carry_out(self, plan: Plan, writes: int) -> None:
-        for manifest in plan.create:
-            if writes == 0:
-                return
-            writes -= 1
-            self.create(manifest)
-        for update in plan.update:
-            if writes == 0:
-                return
-            writes -= 1
-            self.update(update)
-        if plan.status is not None and plan.status != self.body["status"] and writes > 0:
-            writes -= 1
-            # The status is written to the very object, whatever its spec has become meanwhile.
-            self.body["status"] = plan.status
-        for delete in plan.delete:
-            assert delete.kind != "FineTuneJob", "no time to live is set"
-            held = self.objects.get((delete.kind, delete.name))
-            if writes > 0 and held is not None and held["metadata"]["uid"] == delete.uid:
-                writes -= 1
-                self.remove((delete.kind, delete.name))
+    end: str | None = None
 
     def create(self, manifest: dict[str, Any]) -> None:
-        key = (manifest["kind"], manifest["metadata"]["name"])
-        if key in self.objects:
-            return  # AlreadyExists
-        assert self.end is None or manifest["kind"] != "Job" or not has_ended(self.viewed_body["status"]), "an ended resource makes nothing"
-        if key[1] == "bot-train":
+        assert manifest["kind"] != "Job" or not has_ended(self.body["status"]), "an ended resource makes nothing"
+        if manifest["metadata"]["name"] == "bot-train":
             assert "dataDigest" in json.dumps(manifest), "training begins with prepared data"
-        self.serial += 1
-        self.created[key] = self.created.get(key, 0) + 1
-        meta = {**manifest["metadata"], "uid": f"uid-{self.serial}", "generation": 1, "creationTimestamp": MADE}
-        self.objects[key] = {**copy.deepcopy(manifest), "metadata": meta, "status": {}}
+        super().create(manifest)
 
-    def update(self, update: dict[str, Any]) -> None:
-        held = self.objects.get((update["kind"], update["metadata"]["name"]))
-        if held is not None and held["metadata"]["uid"] == update["metadata"]["uid"]:
-            held["spec"] |= update["spec"]
-
-    def remove(self, key: tuple[str, str]) -> None:
-        removed = self.objects.pop(key)
-        self.gone[key] = self.gone.get(key, 0) + 1
-        for name in [each for each, body in self.objects.items() if each[0] == "Pod" and owner_of(body) == removed["metadata"]["uid"]]:
-            del self.objects[name]
-
-    # What the world does.
-
-    def running_jobs(self) -> list[tuple[str, str]]:
+    def running_jobs(self) -> list[Key]:
         return [key for key, body in self.objects.items() if key[0] == "Job" and not body["status"] and not body["spec"].get("suspend")]
 
     @precondition(lambda self: self.running_jobs())
     @rule(data=st.data(), succeeds=st.booleans(), pod_is_lost=st.booleans())
     def a_job_ends(self, data: st.DataObject, succeeds: bool, pod_is_lost: bool) -> None:
-        key = data.draw(st.sampled_from(sorted(self.running_jobs())))
+        self.end_job(data.draw(st.sampled_from(sorted(self.running_jobs()))), succeeds=succeeds, pod_is_lost=pod_is_lost)
+
+    def end_job(self, key: Key, *, succeeds: bool = True, pod_is_lost: bool = False) -> None:
         job, verb = self.objects[key], key[1].rsplit("-", 1)[1]
         if succeeds:
             completed, ran = done(key[1], verb)
@@ -125,52 +44,85 @@ class FineTuneJobMachine(RuleBasedStateMachine):
         if not pod_is_lost:
             self.objects["Pod", ran["metadata"]["name"]] = ran
 
-    @precondition(lambda self: self.objects)
-    @rule(data=st.data())
-    def somebody_deletes_an_object(self, data: st.DataObject) -> None:
-        self.remove(data.draw(st.sampled_from(sorted(self.objects))))
-
-    @rule(change=st.sampled_from([{"suspend": True}, {"suspend": False}, {"maxRetries": 7}, {"activeDeadlineSeconds": 600}]))
-    def the_user_edits(self, change: dict[str, Any]) -> None:
-        meta = {**self.body["metadata"], "generation": self.body["metadata"]["generation"] + 1}
-        self.body = {**self.body, "metadata": meta, "spec": {**self.body["spec"], **change}}
-
-    # What must hold.
-
     @invariant()
     def an_end_is_never_undone(self) -> None:
-        total = next((each for each in self.body["status"].get("conditions", []) if each["type"] == "Succeeded"), {})
+        status = self.condition("Succeeded").get("status")
         if self.end is not None:
-            assert total["status"] == self.end
-        elif total.get("status") in ("True", "False"):
-            self.end = total["status"]
-
-    @invariant()
-    def nothing_is_made_again_unless_it_was_gone(self) -> None:
-        for key, count in self.created.items():
-            assert count <= 1 + self.gone.get(key, 0), key
+            assert status == self.end
+        elif status in ("True", "False"):
+            self.end = status
 
     def teardown(self) -> None:
         """If the edits and faults stop and every Job succeeds, the resource ends, and then nothing more is written."""
-        self.body["spec"]["suspend"] = False
+        if "suspend" in self.body["spec"]:
+            self.edit({"suspend": False})
         for _ in range(40):
-            self.look()
-            plan = self.plan()
-            self.carry_out(plan, 99)
+            self.reconcile_and_crash(99)
             for key in self.running_jobs():
-                completed, ran = done(key[1], key[1].rsplit("-", 1)[1])
-                ran["metadata"]["ownerReferences"] = [{"uid": self.objects[key]["metadata"]["uid"]}]
-                self.objects[key]["status"] = completed["status"]
-                self.objects["Pod", ran["metadata"]["name"]] = ran
+                self.end_job(key)
         assert has_ended(self.body["status"]), self.body["status"]
         assert self.body["status"]["observedGeneration"] == self.body["metadata"]["generation"]
-        self.look()
-        assert replace(self.plan(), requeue_after=None) == Plan()
+        assert replace(self.plan(self.look()), requeue_after=None) == Plan()
 
 
-def owner_of(pod: dict[str, Any]) -> str | None:
-    return next((each["uid"] for each in pod["metadata"].get("ownerReferences", [])), None)
+class FineTuneJobMachine(BoundedMachine):
+    kind = "FineTuneJob"
+    edits = ({"suspend": True}, {"suspend": False}, {"maxRetries": 7}, {"activeDeadlineSeconds": 600})
 
 
-TestFineTuneJob = FineTuneJobMachine.TestCase
-TestFineTuneJob.settings = LIFE
+class ModelMergeMachine(BoundedMachine):
+    kind = "ModelMerge"
+    spec = {"adapter": {"uri": "hf://org/adapter@main"}, "base": HUB}
+    edits = ({}, {"maxRetries": 7}, {"maxRetries": 0})
+
+
+class EvaluationMachine(BoundedMachine):
+    kind = "Evaluation"
+    edits = ({}, {"maxRetries": 7}, {"thresholds": [{"metric": "ExactMatch", "minimum": 0.1}]}, {"thresholds": [{"metric": "ExactMatch", "minimum": 1}]})
+
+
+class InferenceServiceMachine(ResourceMachine):
+    """A kind that never ends: the replicas of its Deployment come and go."""
+
+    kind = "InferenceService"
+    edits = ({"replicas": 1}, {"replicas": 2}, {"replicas": 0}, {"model": {"uri": "hf://org/other@main"}}, {"model": HUB})
+
+    @precondition(lambda self: ("Deployment", "bot-server") in self.objects)
+    @rule(answer=st.integers(0, 2), updated=st.booleans(), seen=st.booleans())
+    def replicas_come_and_go(self, answer: int, updated: bool, seen: bool) -> None:
+        made = self.objects["Deployment", "bot-server"]
+        wanted, generation = made["spec"]["replicas"], made["metadata"]["generation"]
+        made["status"] = {
+            "observedGeneration": generation if seen else generation - 1, "replicas": wanted,
+            "updatedReplicas": wanted if updated else 0, "readyReplicas": min(answer, wanted),
+        }  # fmt: skip
+
+    def check(self, plan: Plan, view: View) -> None:
+        if plan.status is None:
+            return
+        live = view[0].child("Deployment", "bot-server")
+        answer = (live or {}).get("status", {}).get("readyReplicas", 0)
+        ready = condition(plan.status, "Ready")
+        assert ready is not None
+        assert (ready["status"] == "True") == (answer > 0), "readiness is what answers now, and goes back with it"
+        assert plan.status["readyReplicas"] == answer
+
+    def teardown(self) -> None:
+        """If the edits and faults stop and all replicas come up, all answer with what the spec says, and then nothing more is written."""
+        for _ in range(10):
+            self.reconcile_and_crash(99)
+            if ("Deployment", "bot-server") in self.objects:
+                self.replicas_come_and_go(2, updated=True, seen=True)
+        replicas = self.body["spec"].get("replicas", 1)
+        assert self.condition("Ready")["reason"] == ("Answering" if replicas else "ScaledToZero"), self.body["status"]
+        assert self.body["status"]["readyReplicas"] == replicas
+        assert self.body["status"]["observedGeneration"] == self.body["metadata"]["generation"]
+        assert self.body["spec"]["model"]["uri"] in json.dumps(self.objects["Deployment", "bot-server"])
+        last = self.plan(self.look())
+        assert replace(last, requeue_after=None) == Plan(status=self.body["status"])
+
+
+TestFineTuneJob, TestModelMerge, TestEvaluation, TestInferenceService = (
+    each.TestCase for each in (FineTuneJobMachine, ModelMergeMachine, EvaluationMachine, InferenceServiceMachine)
+)
+TestFineTuneJob.settings = TestModelMerge.settings = TestEvaluation.settings = TestInferenceService.settings = LIFE
