@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from bench.audit import RULES, AuditLog, Resource, delays, is_done, is_read, is_write, made, seconds, status_written, writes_by_resource
-from support.api_server import ADMIN, TOKENS, ApiServer, Body, Operator, wait_for
+from support.api_server import ADMIN, SETTINGS, TOKENS, ApiServer, Body, Operator, wait_for
 from support.fleet import Fleet
 from tunewright.api import API_VERSION
 from tunewright.api.crd import DEFINITIONS
@@ -35,7 +35,6 @@ _TRIES: Final = 3
 """A check that does not hold is made again: what is slower stays slower, a hiccup of the machine does not."""
 
 _NAMESPACE: Final = "bench"
-_SETTINGS: Final = {"trainer_image": "registry.invalid/trainer:1", "server_image": "registry.invalid/server:1", "server_device": "CPU"}
 _JOB_SECONDS: Final = 2.0
 _SILENT_EVERY: Final = 10
 """The Pods of one chain in so many do not answer for their progress."""
@@ -171,12 +170,9 @@ def bench(resources: int, idle_seconds: float) -> Run:
 @contextmanager
 def running() -> Iterator[tuple[ApiServer, Operator]]:
     """Start a server with our CRDs, and the operator."""
-    with tempfile.TemporaryDirectory(prefix="bench-operator-") as folder:
-        server = ApiServer(Path(folder), RULES)
-        operator = Operator(server, _SETTINGS)
+    with tempfile.TemporaryDirectory(prefix="bench-operator-") as folder, ApiServer.running(Path(folder), RULES) as server:
+        operator = Operator(server, SETTINGS)
         try:
-            server.start()
-            server.install_chart()
             server.request("POST", "/api/v1/namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": _NAMESPACE}})
             rows = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "rows"}, "data": {"train.jsonl": "{}\n"}}
             server.request("POST", f"/api/v1/namespaces/{_NAMESPACE}/configmaps", rows)
@@ -187,7 +183,6 @@ def running() -> Iterator[tuple[ApiServer, Operator]]:
             raise
         finally:
             operator.kill()
-            server.stop()
 
 
 async def reference(server: ApiServer) -> float:

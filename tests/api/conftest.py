@@ -7,12 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from support.api_server import ApiServer, Operator
+from support.api_server import SETTINGS, ApiServer, Operator
 from support.session import is_whole, remember_deselected, run_last
 from support.stand_in import Cluster
 
 _NUMBERS = itertools.count(1)
-SETTINGS = {"trainer_image": "registry.invalid/trainer:1", "server_image": "registry.invalid/server:1", "server_device": "CPU"}
 LAST = Path(__file__).with_name("test_permissions.py")
 """Looks back at what all other tests made the operator do."""
 
@@ -27,13 +26,8 @@ pytest_deselected = remember_deselected
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
     """A server with our CRDs, and the roles that the chart gives the operator."""
-    made = ApiServer(tmp_path_factory.mktemp("api"))
-    try:
-        made.start()
-        made.install_chart()
+    with ApiServer.running(tmp_path_factory.mktemp("api")) as made:
         yield made
-    finally:
-        made.stop()
 
 
 @pytest.fixture(scope="session")

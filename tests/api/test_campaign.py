@@ -29,23 +29,20 @@ SETTINGS = {
 @pytest.fixture(scope="module")
 async def campaign(tmp_path_factory):
     """A campaign that has run, on a server of its own: its audit log is long, and whom it was that wrote must be told by namespace."""
-    server = ApiServer(tmp_path_factory.mktemp("campaign"), AUDITED)
-    operator = Operator(server, SETTINGS)
-    try:
-        server.start()
-        server.install_chart()
-        operator.start()
-        async with AsyncApi.connected(server.port, TOKENS[ADMIN], watches=8) as api, Mirror().following(api) as mirror:
-            settling = Settling(mirror, server, operator)
-            made = Campaign(api, mirror, operator, settling)
-            started = time.monotonic()
-            await made.run(lane for kind in KINDS for lane in lanes(kind, SEED, OPERATIONS))
-            made.seconds = time.monotonic() - started
-            made.failed_passes = (settling.failed_passes, settling.reported_failures())
-        yield made
-    finally:
-        operator.stop()
-        server.stop()
+    with ApiServer.running(tmp_path_factory.mktemp("campaign"), AUDITED) as server:
+        operator = Operator(server, SETTINGS)
+        try:
+            operator.start()
+            async with AsyncApi.connected(server.port, TOKENS[ADMIN], watches=8) as api, Mirror().following(api) as mirror:
+                settling = Settling(mirror, server, operator)
+                made = Campaign(api, mirror, operator, settling)
+                started = time.monotonic()
+                await made.run(lane for kind in KINDS for lane in lanes(kind, SEED, OPERATIONS))
+                made.seconds = time.monotonic() - started
+                made.failed_passes = (settling.failed_passes, settling.reported_failures())
+            yield made
+        finally:
+            operator.stop()
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -12,6 +12,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -33,6 +34,8 @@ NEXT: Final = "-next"
 """What a token that has been rotated ends with."""
 _ROLE_KINDS: Final = ("ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding")
 _GROUPS: Final = {ADMIN: "system:masters"}
+SETTINGS: Final = {"trainer_image": "registry.invalid/trainer:1", "server_image": "registry.invalid/server:1", "server_device": "CPU"}
+"""What the operator is told: nothing runs here, so no image is ever pulled."""
 _AUDITED: Final[tuple[Body, ...]] = ({"level": "Metadata", "users": [OPERATOR, NAMESPACED]},)
 """The rules of the audit policy: every request of the operator."""
 
@@ -88,6 +91,18 @@ class ApiServer:
         self._tls = ssl.create_default_context()
         self._tls.check_hostname = False
         self._tls.verify_mode = ssl.CERT_NONE
+
+    @classmethod
+    @contextmanager
+    def running(cls, folder: Path, audited: tuple[Body, ...] = _AUDITED) -> Iterator["ApiServer"]:
+        """Run one with our chart installed for the block."""
+        made = cls(folder, audited)
+        try:
+            made.start()
+            made.install_chart()
+            yield made
+        finally:
+            made.stop()
 
     def start(self) -> None:
         """Start both and wait until the server is ready; raises with the end of its log when it is not."""

@@ -2,9 +2,9 @@
 
 import hashlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from tunewright.build.names import MANAGER
 from tunewright.cluster.cache import Cache, ResourceKey
@@ -15,6 +15,7 @@ from tunewright.reconcile.refusals import Refusal, refused
 from tunewright.reconcile.resource import timestamp
 
 Body = Mapping[str, Any]
+T = TypeVar("T")
 
 LOG: Final = logging.getLogger("tunewright")
 
@@ -54,17 +55,22 @@ class _Refused(Exception):
 
 async def _objects(plan: Plan, key: ResourceKey, body: Body, cache: Cache, transport: Transport, foreign: Foreign) -> bool | None:
     """Create and apply the objects of `plan`; return whether there were any, None when a foreign one holds a name."""
-    for manifest in (*plan.create, *plan.update):
-        try:
-            if manifest in plan.update:
-                cache.wrote(await transport.apply(manifest, force=True))
-            elif not await _create(manifest, key, body["metadata"]["uid"], cache, transport, foreign):
-                return None
-        except ApiError as error:
-            if error.status not in _REFUSALS:
-                raise
-            raise _Refused(Refusal(manifest["kind"], manifest["metadata"]["name"], error.message), error) from error
+    for manifest in plan.create:
+        if not await _accepted(manifest, _create(manifest, key, body["metadata"]["uid"], cache, transport, foreign)):
+            return None
+    for manifest in plan.update:
+        cache.wrote(await _accepted(manifest, transport.apply(manifest, force=True)))
     return bool(plan.create or plan.update)
+
+
+async def _accepted(manifest: Body, write: Awaitable[T]) -> T:
+    """Await the write of an object; raises _Refused when it is for the user to mend that it is not accepted."""
+    try:
+        return await write
+    except ApiError as error:
+        if error.status not in _REFUSALS:
+            raise
+        raise _Refused(Refusal(manifest["kind"], manifest["metadata"]["name"], error.message), error) from error
 
 
 async def _tell(plan: Plan, body: Body, cache: Cache, transport: Transport, now: datetime) -> bool:

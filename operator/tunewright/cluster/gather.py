@@ -11,7 +11,7 @@ from tunewright.cluster.progress_reader import ProgressReader
 from tunewright.cluster.transport import Transport
 from tunewright.cluster.trim import trimmed
 from tunewright.contract.uris import Scheme
-from tunewright.reconcile.conditions import condition
+from tunewright.reconcile.conditions import has_ended
 from tunewright.reconcile.references import locations
 from tunewright.reconcile.world import World
 
@@ -34,13 +34,11 @@ class Foreign:
 async def gather(key: ResourceKey, body: Body, cache: Cache, transport: Transport, reader: ProgressReader, foreign: Foreign) -> World | None:
     """Return what is known for the resource `body`, or None until its Pods had their first chance to speak; reads only what its next step can depend on."""
     children = cache.children(body["metadata"]["uid"])
-    ended = condition(body.get("status", {}), "Succeeded")
-    if ended is not None and ended["status"] != "Unknown":
+    if has_ended(body.get("status", {})):
         return World(children=children)
     children = await _with_ends(children, body["metadata"]["uid"], key[1], transport)
     running = _running(children)
-    progress = reader.readings(key, running)
-    if len(progress) < len(running):
+    if len(reader.readings(key, running)) < len(running):
         # The reader brings the key back within its patience: that a Pod runs and what it says is then one write.
         return None
     # A Job was told its inputs when it was made: until it has ended, no place is looked for.
@@ -51,7 +49,7 @@ async def gather(key: ResourceKey, body: Body, cache: Cache, transport: Transpor
         claims=claims,
         configmaps=configmaps,
         foreign=await _still_foreign(key, body["metadata"]["uid"], transport, foreign),
-        progress=progress | reader.last(child["metadata"]["uid"] for child in children if child["kind"] == "Pod" and child["metadata"]["uid"] not in running),
+        progress=reader.last(child["metadata"]["uid"] for child in children if child["kind"] == "Pod"),
     )
 
 

@@ -4,11 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from support.api_server import ApiServer, Operator, wait_for
+from support.api_server import SETTINGS, ApiServer, Operator, wait_for
 from support.conductor import COLLECTIONS, Admin
 from support.fault_proxy import FaultProxy
-
-SETTINGS = {"trainer_image": "registry.invalid/trainer:1", "server_image": "registry.invalid/server:1", "server_device": "CPU"}
 
 WATCHES = len(COLLECTIONS) + 1
 """The least number of watches of an operator that sees everything: of what it makes or writes to, and of Pods."""
@@ -17,13 +15,8 @@ WATCHES = len(COLLECTIONS) + 1
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
     """A server for each file: here the operator is killed, its requests are counted, and hundreds of namespaces are left behind."""
-    made = ApiServer(tmp_path_factory.mktemp("faults"))
-    try:
-        made.start()
-        made.install_chart()
+    with ApiServer.running(tmp_path_factory.mktemp("faults")) as made:
         yield made
-    finally:
-        made.stop()
 
 
 @pytest.fixture(scope="module")
