@@ -25,8 +25,8 @@ from typing import Any, Final
 from bench.audit import RULES, AuditLog, Resource, delays, is_done, is_read, is_write, made, seconds, status_written, writes_by_resource
 from support.api_server import ADMIN, SETTINGS, TOKENS, ApiServer, Body, Operator, wait_for
 from support.fleet import Fleet
+from support.paths import PLURALS, path
 from tunewright.api import API_VERSION
-from tunewright.api.crd import DEFINITIONS
 
 LIMITS: Final = Path(__file__).with_name("limits.json")
 SPARE: Final = 1.2
@@ -39,7 +39,6 @@ _JOB_SECONDS: Final = 2.0
 _SILENT_EVERY: Final = 10
 """The Pods of one chain in so many do not answer for their progress."""
 _PATIENCE_SECONDS: Final = 1200.0
-_PLURALS: Final = {each.kind.value: each.plural for each in DEFINITIONS}
 _REFERENCE_OBJECTS: Final = 300
 
 Figures = dict[str, float]
@@ -122,7 +121,7 @@ def bench(resources: int, idle_seconds: float) -> Run:
     with running() as (server, operator):
         reference_s = asyncio.run(reference(server))
         log = AuditLog(server.audit_log)
-        chains = [chain(number) for number in range(-(-resources // len(_PLURALS)))]
+        chains = [chain(number) for number in range(-(-resources // len(PLURALS)))]
         names = {(each["kind"], each["metadata"]["name"]) for bodies in chains for each in bodies}
         owners = asyncio.run(bring_to_end(server, chains, names, log))
         check_end(server, names)
@@ -222,17 +221,12 @@ async def create(fleet: Fleet, chains: list[tuple[Body, ...]]) -> None:
     """Create all resources."""
     for bodies in chains:
         for body in bodies:
-            await fleet.create(f"/apis/{API_VERSION}/namespaces/{_NAMESPACE}/{_PLURALS[body['kind']]}", body)
+            await fleet.create(path(body["kind"], _NAMESPACE), body)
 
 
 def check_end(server: ApiServer, names: set[Resource]) -> None:
     """Check that the API server has every resource at its end; the log is only what was said on the way."""
-    done = {
-        (kind, each["metadata"]["name"])
-        for kind, plural in _PLURALS.items()
-        for each in server.request("GET", f"/apis/{API_VERSION}/namespaces/{_NAMESPACE}/{plural}")["items"]
-        if is_done(each["status"])
-    }
+    done = {(kind, each["metadata"]["name"]) for kind in PLURALS for each in server.request("GET", path(kind, _NAMESPACE))["items"] if is_done(each["status"])}
     assert done == names, f"{len(names - done)} resources have gone back"
 
 

@@ -5,11 +5,13 @@ import re
 import time
 from collections import Counter
 
-from support.api_server import WRITES
+from support.api_server import ADMIN, TOKENS, WRITES
+from support.async_api import AsyncApi
 from support.columns import read_table
+from support.paths import PLURALS
 from support.stand_in import serving_progress
 from support.truth import TABLES, expected, healthy, is_better_than, says_when_well
-from support.truth_player import ANSWERING, PLURALS, Player, connection
+from support.truth_player import ANSWERING, Player
 from support.worlds import reading
 
 PATIENCE = 45
@@ -20,7 +22,7 @@ QUIET = 5
 
 async def test_every_row_there_and_back(server, operator, record_property):
     began = time.monotonic()
-    async with connection(server.port) as api:
+    async with AsyncApi.connected(server.port, TOKENS[ADMIN], watches=0) as api:
         players = [Player(kind, row, f"truth-{PLURALS[kind]}-{number}", api) for kind, rows in TABLES.items() for number, row in enumerate(rows)]
         with serving_progress(ANSWERING, reading):
             await asyncio.gather(*(player.begin() for player in players))

@@ -13,20 +13,16 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 from support.api_server import ADMIN, TOKENS, Body
+from support.paths import PLURALS, everywhere, path
 from support.stand_in import ended_job, ended_pod, pod_of, rolled_out
 from support.worlds import result
-from tunewright.api.crd import DEFINITIONS
 from tunewright.build.names import MANAGED_BY, OWNER_UID_LABEL, STAGE_LABEL
 
 _RUNNING: Final = "fieldSelector=status.successful%3D0"
-_OURS: Final = "/apis/tunewright.dev/v1alpha1"
 _SELECTOR: Final = "labelSelector=" + ",".join(f"{key}%3D{value}" for key, value in MANAGED_BY.items())
 _MERGE: Final = "application/merge-patch+json"
-COLLECTIONS: Final = {
-    "jobs": "/apis/batch/v1/jobs", "persistentvolumeclaims": "/api/v1/persistentvolumeclaims", "deployments": "/apis/apps/v1/deployments",
-    "services": "/api/v1/services", **{each.plural: f"{_OURS}/{each.plural}" for each in DEFINITIONS},
-}  # fmt: skip
-"""What the operator makes or writes to, by plural."""
+MADE: Final = ("Job", "PersistentVolumeClaim", "Deployment", "Service", *PLURALS)
+"""The kinds that the operator makes or writes to."""
 
 
 class Admin:
@@ -108,12 +104,12 @@ class Conductor:
     def step(self) -> None:
         """Look at everything once, and move what can move."""
         said = self._said()
-        for job in self._admin.items(f"{COLLECTIONS['jobs']}?{_SELECTOR}&{_RUNNING}"):
+        for job in self._admin.items(f"{everywhere('Job')}?{_SELECTOR}&{_RUNNING}"):
             if not job.get("status", {}).get("conditions") and not job["spec"].get("suspend"):
                 self._move(job, said.get(job["metadata"]["labels"][OWNER_UID_LABEL], ""))
-        for deployment in self._admin.items(f"{COLLECTIONS['deployments']}?{_SELECTOR}"):
+        for deployment in self._admin.items(f"{everywhere('Deployment')}?{_SELECTOR}"):
             if not deployment.get("status", {}).get("readyReplicas") and "0 of" in said.get(deployment["metadata"]["labels"][OWNER_UID_LABEL], ""):
-                self._status(COLLECTIONS["deployments"], deployment, rolled_out(deployment))
+                self._status(deployment, rolled_out(deployment))
 
     def _move(self, job: Body, said: str) -> None:
         """Bring a Job one step on, once its resource says where it stands."""
@@ -123,30 +119,28 @@ class Conductor:
             # The Pod ends before the operator can see it: each of its states would be another write, or not, as it happens.
             pod = pod_of(job, "x")
             hidden = {**pod, "metadata": {**pod["metadata"], "labels": {}}}
-            path = f"/api/v1/namespaces/{namespace}/pods/{pod['metadata']['name']}"
-            self._admin.send("POST", path.rpartition("/")[0], hidden)
-            self._admin.must("PATCH", path + "/status", {"status": ended_pod(job, result(labels[STAGE_LABEL]))}, _MERGE)
-            self._admin.must("PATCH", path, {"metadata": {"labels": labels}}, _MERGE)
+            target = path("Pod", namespace, pod["metadata"]["name"])
+            self._admin.send("POST", path("Pod", namespace), hidden)
+            self._admin.must("PATCH", target + "/status", {"status": ended_pod(job, result(labels[STAGE_LABEL]))}, _MERGE)
+            self._admin.must("PATCH", target, {"metadata": {"labels": labels}}, _MERGE)
             self._shown.add(uid)
         elif uid in self._shown and "is running" in said:
             self.finish(job)
 
     def finish(self, job: Body) -> None:
         """End a Job whose Pod has ended."""
-        self._status(COLLECTIONS["jobs"], job, ended_job())
+        self._status(job, ended_job())
 
     def _said(self) -> dict[str, str]:
         """Return the message of the condition that sums each resource up, by its uid."""
         found = {}
-        for each in DEFINITIONS:
-            for body in self._admin.served(COLLECTIONS[each.plural]):
+        for kind in PLURALS:
+            for body in self._admin.served(everywhere(kind)):
                 conditions = {entry["type"]: entry["message"] for entry in body.get("status", {}).get("conditions", [])}
                 found[body["metadata"]["uid"]] = conditions.get("Succeeded", conditions.get("Ready", ""))
         return found
 
-    def _status(self, collection: str, body: Body, status: Body) -> None:
-        meta = body["metadata"]
-        prefix, plural = collection.rsplit("/", 1)
-        path = f"{prefix}/namespaces/{meta['namespace']}/{plural}/{meta['name']}/status"
-        code, answer = self._admin.send("PATCH", path, {"status": status}, _MERGE)
+    def _status(self, body: Body, status: Body) -> None:
+        target = path(body["kind"], body["metadata"]["namespace"], body["metadata"]["name"]) + "/status"
+        code, answer = self._admin.send("PATCH", target, {"status": status}, _MERGE)
         assert code in (200, 404, 409), answer

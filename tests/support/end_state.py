@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from support.api_server import Body
-from support.conductor import COLLECTIONS, Admin
+from support.conductor import MADE, Admin
+from support.paths import COLLECTIONS, everywhere
 
 _TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 _HASH: Final = re.compile(r'("tunewright\.dev/applied-hash": )"[0-9a-f]{16}"')
@@ -17,9 +18,9 @@ _ADDRESS: Final = re.compile(r'"10\.96\.\d+\.\d+"')
 def end_states(admin: Admin) -> dict[str, dict[str, Body]]:
     """Return what the operator made or wrote to in every namespace, by plural and name, with what differs from run to run masked."""
     found: defaultdict[str, dict[str, Body]] = defaultdict(dict)
-    for plural, path in COLLECTIONS.items():
-        for body in admin.items(path):
-            found[body["metadata"]["namespace"]][f"{plural}/{body['metadata']['name']}"] = body
+    for kind in MADE:
+        for body in admin.items(everywhere(kind)):
+            found[body["metadata"]["namespace"]][f"{COLLECTIONS[kind][1]}/{body['metadata']['name']}"] = body
     return {namespace: masked(namespace, objects) for namespace, objects in found.items()}
 
 

@@ -5,12 +5,12 @@ from typing import Final
 
 from support.api_server import Body
 from support.conductor import Admin
+from support.paths import PLURALS, everywhere, path
 
 API: Final = "tunewright.dev/v1alpha1"
 HUB: Final = {"uri": "hf://org/model@main"}
 ROWS: Final = {"uri": "configmap://rows/train.jsonl"}
 DATA: Final[Body] = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "rows"}, "data": {"train.jsonl": "{}\n"}}
-PLURAL: Final = {"FineTuneJob": "finetunejobs", "ModelMerge": "modelmerges", "Evaluation": "evaluations", "InferenceService": "inferenceservices"}
 _THRESHOLDS: Final = [{"metric": "ExactMatch", "minimumGain": 0.4}]
 
 
@@ -42,15 +42,15 @@ def create(admin: Admin, namespace: str, *bodies: Body) -> None:
     admin.must("POST", "/api/v1/namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
     admin.must("POST", f"/api/v1/namespaces/{namespace}/configmaps", DATA)
     for body in bodies:
-        admin.must("POST", f"/apis/{API}/namespaces/{namespace}/{PLURAL[body['kind']]}", body)
+        admin.must("POST", path(body["kind"], namespace), body)
 
 
 def unfinished(admin: Admin, samples: Mapping[str, str]) -> list[str]:
     """Return those of `samples`, by namespace, whose resources are not all at their ends."""
     ended = {
         (body["metadata"]["namespace"], kind)
-        for kind, plural in PLURAL.items()
-        for body in admin.served(f"/apis/{API}/{plural}")
+        for kind in PLURALS
+        for body in admin.served(everywhere(kind))
         if body["metadata"]["name"] == "bot" and _has_ended(body)
     }
     return [namespace for namespace, sample in samples.items() if not ended.issuperset((namespace, body["kind"]) for body in SAMPLES[sample])]

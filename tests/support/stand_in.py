@@ -7,13 +7,12 @@ from contextlib import contextmanager, suppress
 from typing import Any, Final
 
 from support.api_server import ApiServer, Body, Conflict, wait_for
-from tunewright.api.crd import DEFINITIONS
+from support.paths import path
 from tunewright.contract.progress import Progress
 from tunewright.contract.run_result import RunResult
 from tunewright.contract.run_spec import PROGRESS_PORT
 
 _NOW: Final = "2026-01-01T00:00:00Z"
-_PLURALS: Final = {each.kind.value: each.plural for each in DEFINITIONS}
 
 
 RUNNING_JOB: Final[Body] = {"startTime": _NOW, "active": 1}
@@ -70,11 +69,7 @@ class Cluster:
         server.request("POST", "/api/v1/namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
 
     def path(self, kind: str, name: str = "") -> str:
-        prefix, plural = {
-            "Job": ("/apis/batch/v1", "jobs"), "Deployment": ("/apis/apps/v1", "deployments"), "Pod": ("/api/v1", "pods"), "Service": ("/api/v1", "services"),
-            "PersistentVolumeClaim": ("/api/v1", "persistentvolumeclaims"), "ConfigMap": ("/api/v1", "configmaps"), "Event": ("/api/v1", "events"),
-        }.get(kind, ("/apis/tunewright.dev/v1alpha1", _PLURALS.get(kind, "")))  # fmt: skip
-        return f"{prefix}/namespaces/{self.namespace}/{plural}" + (f"/{name}" if name else "")
+        return path(kind, self.namespace, name)
 
     def get(self, kind: str, name: str) -> Body | None:
         return self.server.get(self.path(kind, name))

@@ -1,25 +1,20 @@
 """Plays the rows of support/truth.py against a real API server, each in a namespace of its own and all at once."""
 
 import asyncio
-import json
-import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import asynccontextmanager
-from typing import Any, Final
+from collections.abc import Awaitable, Callable
+from typing import Final
 
-import aiohttp
-
-from support.api_server import ADMIN, TOKENS, Body
+from support.api_server import Body
+from support.async_api import AsyncApi
+from support.paths import path
 from support.stand_in import ended_job, ended_pod, pod_of
 from support.truth import CLAIMS, REPLICAS, RUNNING, STAGES, Pod, Row, Seen, works
 from support.worlds import result
-from tunewright.api.crd import DEFINITIONS
 
 ANSWERING: Final = "127.0.0.83"
 _SILENT: Final = "127.0.0.84"
 """Where nobody listens: the address of a Pod whose machine is off."""
 
-_AT_ONCE: Final = 16
 _HUB: Final = {"uri": "hf://org/model@main"}
 _ROWS: Final = {"uri": "configmap://rows/train.jsonl"}
 _SPECS: Final[dict[str, Body]] = {
@@ -28,45 +23,13 @@ _SPECS: Final[dict[str, Body]] = {
     "Evaluation": {"model": _HUB, "dataset": _ROWS, "resources": {"gpus": 0}},
     "InferenceService": {"model": _HUB, "resources": {"gpus": 0}, "replicas": REPLICAS},
 }
-PLURALS: Final = {each.kind.value: each.plural for each in DEFINITIONS}
-_OURS: Final = "/apis/tunewright.dev/v1alpha1"
-_PREFIXES: Final = {
-    "Job": ("/apis/batch/v1", "jobs"), "Deployment": ("/apis/apps/v1", "deployments"), "Pod": ("/api/v1", "pods"), "Service": ("/api/v1", "services"),
-    "PersistentVolumeClaim": ("/api/v1", "persistentvolumeclaims"), "ConfigMap": ("/api/v1", "configmaps"), **{kind: (_OURS, plural) for kind, plural in PLURALS.items()},
-}  # fmt: skip
 _MERGE: Final = "application/merge-patch+json"
-
-
-class Connection:
-    """Requests of the admin over connections that are kept open."""
-
-    def __init__(self, http: aiohttp.ClientSession) -> None:
-        self._http = http
-        self._slots = asyncio.Semaphore(_AT_ONCE)
-
-    async def send(self, method: str, path: str, body: Any = None, content_type: str = "application/json", *, accepted: Iterable[int] = ()) -> Body:
-        """Return the answer of a request that must succeed, or fail with one of the codes that are `accepted`."""
-        data = None if body is None else json.dumps(body)
-        async with self._slots, self._http.request(method, path, data=data, headers={"Content-Type": content_type}) as answer:
-            text = await answer.text()
-            assert answer.status < 300 or answer.status in accepted, f"{method} {path}: {answer.status} {text}"
-            return dict(json.loads(text))
-
-
-@asynccontextmanager
-async def connection(port: int) -> AsyncIterator[Connection]:
-    """Yield a connection to the API server at `port`."""
-    tls = ssl.create_default_context()
-    tls.check_hostname, tls.verify_mode = False, ssl.CERT_NONE
-    headers = {"Authorization": f"Bearer {TOKENS[ADMIN]}"}
-    async with aiohttp.ClientSession(f"https://127.0.0.1:{port}", connector=aiohttp.TCPConnector(ssl=tls, limit=_AT_ONCE), headers=headers) as http:
-        yield Connection(http)
 
 
 class Player:
     """One row in one namespace: `bot` of the row's kind, and what controllers, kubelets and people do to its objects."""
 
-    def __init__(self, kind: str, row: Row, namespace: str, api: Connection) -> None:
+    def __init__(self, kind: str, row: Row, namespace: str, api: AsyncApi) -> None:
         self.kind, self.row, self.namespace, self.stage = kind, row, namespace, STAGES[kind]
         self._main = "Deployment" if kind == "InferenceService" else "Job"
         self._name = f"bot-{self.stage}"
@@ -74,17 +37,16 @@ class Player:
 
     def path(self, kind: str, name: str = "") -> str:
         """Return the path of an object, or of its collection."""
-        prefix, plural = _PREFIXES[kind]
-        return f"{prefix}/namespaces/{self.namespace}/{plural}" + (f"/{name}" if name else "")
+        return path(kind, self.namespace, name)
 
     async def begin(self) -> None:
         """Make the resource and bring it to its last stage."""
-        await self._api.send("POST", "/api/v1/namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.namespace}})
-        await self._api.send(
+        await self._api.must("POST", "/api/v1/namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.namespace}})
+        await self._api.must(
             "POST", self.path("ConfigMap"), {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "rows"}, "data": {"train.jsonl": "{}\n"}}
         )
         body = {"apiVersion": "tunewright.dev/v1alpha1", "kind": self.kind, "metadata": {"name": "bot"}, "spec": _SPECS[self.kind]}
-        await self._api.send("POST", self.path(self.kind), body)
+        await self._api.must("POST", self.path(self.kind), body)
         if self.kind == "FineTuneJob":
             await self._make_pod(await self._made("Job", "bot-prepare"), Pod(works("prepare"), "z"), answers=True)
             await self._finish("bot-prepare", "prepare")
@@ -92,7 +54,7 @@ class Player:
 
     async def end(self) -> None:
         """Take the resource away, so that the operator has no more to do with it."""
-        await self._api.send("DELETE", self.path(self.kind, "bot"))
+        await self._api.must("DELETE", self.path(self.kind, "bot"))
 
     async def show(self, seen: Seen) -> None:
         """Let the world be as `seen` says."""
@@ -102,7 +64,7 @@ class Player:
         await self._let_go()
         for kind in (*seen.deleted, *seen.leaving):
             policy = "Foreground" if kind in seen.leaving else "Background"
-            await self._api.send("DELETE", self.path(kind, self._child(kind)), {"propagationPolicy": policy})
+            await self._api.must("DELETE", self.path(kind, self._child(kind)), {"propagationPolicy": policy})
         if seen.status.get("phase") in ("Succeeded", "Failed") or self._main in seen.leaving:
             main = await self._get(self._main, self._name)
         else:
@@ -135,16 +97,16 @@ class Player:
     async def _set_pods(self, main: Body, seen: Seen) -> None:
         """Make the row's Pods, and let those of the world before end."""
         wanted = {f"{self._name}-{pod.suffix}": pod for pod in seen.pods} if main else {}
-        answer = await self._api.send("GET", self.path("Pod"))
+        answer = await self._api.must("GET", self.path("Pod"))
         for each in answer["items"]:
             if each["metadata"]["name"] not in wanted:
-                await self._api.send("DELETE", self.path("Pod", each["metadata"]["name"]), {"gracePeriodSeconds": 0})
+                await self._api.must("DELETE", self.path("Pod", each["metadata"]["name"]), {"gracePeriodSeconds": 0})
         for pod in wanted.values():
             await self._make_pod(main, pod, answers=seen.answers)
 
     async def _make_pod(self, main: Body, pod: Pod, *, answers: bool) -> None:
         made = pod_of({"apiVersion": "batch/v1" if self._main == "Job" else "apps/v1", "kind": self._main, **main}, pod.suffix)
-        await self._api.send("POST", self.path("Pod"), {**made, "spec": {**made["spec"], **({"nodeName": pod.node} if pod.node else {})}})
+        await self._api.must("POST", self.path("Pod"), {**made, "spec": {**made["spec"], **({"nodeName": pod.node} if pod.node else {})}})
         # A Pod's class is worked out when it is made, and never written again.
         status = {key: value for key, value in pod.status.items() if key != "qosClass"}
         if status["phase"] in ("Running", "Unknown"):
@@ -152,7 +114,7 @@ class Player:
             status |= {"podIP": address, "podIPs": [{"ip": address}]}
         await self._patch("Pod", made["metadata"]["name"], {"status": status}, "/status")
         if pod.deleting:
-            await self._api.send("DELETE", self.path("Pod", made["metadata"]["name"]), {"gracePeriodSeconds": 300})
+            await self._api.must("DELETE", self.path("Pod", made["metadata"]["name"]), {"gracePeriodSeconds": 300})
 
     async def _finish(self, name: str, stage: str) -> None:
         """Let a Job whose Pod `z` works, as the operator says by now, end well."""
@@ -177,11 +139,12 @@ class Player:
 
     async def _get(self, kind: str, name: str) -> Body:
         """Return an object, empty when there is none."""
-        found = await self._api.send("GET", self.path(kind, name), accepted=(404,))
-        return {} if found.get("kind") == "Status" else found
+        code, found = await self._api.send("GET", self.path(kind, name))
+        assert code in (200, 404), found
+        return found if code == 200 else {}
 
     async def _patch(self, kind: str, name: str, patch: Body, part: str = "") -> Body:
-        return await self._api.send("PATCH", self.path(kind, name) + part, patch, _MERGE)
+        return await self._api.must("PATCH", self.path(kind, name) + part, patch, _MERGE)
 
     def _child(self, kind: str) -> str:
         """Return the name of the resource's object of a kind."""

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 import pytest
 
 from support.api_server import SETTINGS, ApiServer, Operator, wait_for
-from support.conductor import COLLECTIONS, Admin
+from support.conductor import MADE, Admin
 from support.fault_proxy import FaultProxy
 
-WATCHES = len(COLLECTIONS) + 1
+WATCHES = len(MADE) + 1
 """The least number of watches of an operator that sees everything: of what it makes or writes to, and of Pods."""
 
 

@@ -15,7 +15,7 @@ from support.api_server import Operator
 from support.async_api import AsyncApi
 from support.campaign import oracles
 from support.campaign.course import Course, Subject, named
-from support.campaign.mirror import Mirror, path
+from support.campaign.mirror import Mirror
 from support.campaign.oracles import Alarm
 from support.campaign.plan import Lane, Situation
 from support.campaign.settle import Settling
@@ -24,6 +24,7 @@ from support.campaign.stage_hand import advance
 from support.campaign.transitions import NAME, Body, Transition
 from support.campaign.world import ENDED, PLACES, ended_status, resource
 from support.end_state import difference
+from support.paths import path
 
 _TWINS: Final = 8
 """So many creations a lane tries in one round, as long as no edit is let in."""

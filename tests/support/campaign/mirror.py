@@ -12,29 +12,11 @@ from bench.audit import Entry
 from support.api_server import OPERATOR, WRITES
 from support.async_api import AsyncApi
 from support.campaign.transitions import Body
-from tunewright.api.crd import DEFINITIONS
-
-PLURALS: Final = {each.kind.value: each.plural for each in DEFINITIONS}
-COLLECTIONS: Final = {
-    **{kind: ("/apis/tunewright.dev/v1alpha1", plural) for kind, plural in PLURALS.items()},
-    "Job": ("/apis/batch/v1", "jobs"),
-    "Deployment": ("/apis/apps/v1", "deployments"),
-    "Service": ("/api/v1", "services"),
-    "PersistentVolumeClaim": ("/api/v1", "persistentvolumeclaims"),
-    "ConfigMap": ("/api/v1", "configmaps"),
-    "Pod": ("/api/v1", "pods"),
-}
-"""Where the objects of each kind are, by group and plural."""
+from support.paths import PLURALS, everywhere
 
 _WATCHED: Final = (*PLURALS, "Job", "Deployment", "Service", "PersistentVolumeClaim")
 AUDITED: Final = ({"level": "Metadata", "users": [OPERATOR], "verbs": sorted(WRITES)},)
 """The rules of the audit policy: what the operator writes."""
-
-
-def path(kind: str, namespace: str, name: str = "") -> str:
-    """Return the path of a collection in a namespace, or of an object."""
-    prefix, plural = COLLECTIONS[kind]
-    return f"{prefix}/namespaces/{namespace}/{plural}" + (f"/{name}" if name else "")
 
 
 class Mirror:
@@ -58,7 +40,7 @@ class Mirror:
         return list(self._children[uid].values())
 
     async def _follow(self, api: AsyncApi, kind: str) -> None:
-        async for event in api.watch("/".join(COLLECTIONS[kind])):
+        async for event in api.watch(everywhere(kind)):
             self.saw(event["type"], event["object"])
 
     def saw(self, type_: str, body: Body) -> None:

@@ -3,7 +3,8 @@
 from typing import Any
 
 from support.async_api import AsyncApi
-from support.campaign.mirror import Mirror, path
+from support.campaign.mirror import Mirror
+from support.paths import path
 from support.stand_in import RUNNING_JOB, ended_job, ended_pod, pod_of, rolled_out
 from support.worlds import result
 from tunewright.build.names import STAGE_LABEL
