@@ -115,8 +115,8 @@ def _numbers(schema: Schema) -> Iterator[tuple[str, Any]]:
     if schema["type"] == "integer":
         yield "next", low + 1
         yield "in between", (low + high) // 3
-        # Of a time to live, 2 s would end while the others are still compared with it.
-        yield "a whole number with a point", float(min(low + 60, high))
+        # Far above the minimum: a short time to live would end while the resource is still compared with its twins.
+        yield "a whole number with a point", float((low + high) // 2)
         yield "a fraction", low + 1.5
     else:
         yield "in between", low + (high - low) / 3
