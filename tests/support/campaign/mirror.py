@@ -74,10 +74,16 @@ class Log:
         return lines
 
 
+_ASKED_TO_WAIT: Final = re.compile(r" kopf\S* Request attempt #\d+ failed; will retry: .* status=429\)$")
+"""Kopf logs as an error that it does what the API server asked for: a server that has just got its CRDs answers a watch with 429 for a moment."""
+
+
 def complaints(lines: list[str]) -> list[tuple[str | None, str]]:
     """Return the errors and failed passes in lines of the operator's log, each with the namespace it is about where it tells."""
     found = []
     for line in lines:
+        if _ASKED_TO_WAIT.search(line):
+            continue
         if re.search(r" ERROR |Traceback|; again in |: again in ", line):
             about = re.search(r"\w+ ([a-z0-9-]+)/[\w.-]+[ :]", line)
             found.append((about[1] if about else None, line))

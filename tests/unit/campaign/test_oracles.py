@@ -116,6 +116,16 @@ def test_failed_passes_and_errors_are_heard_of():
     assert [namespace for namespace, _ in complaints(lines)] == ["campaign-7", "campaign-8", None]
 
 
+def test_a_watch_that_was_asked_to_wait_is_no_error():
+    def line(status):
+        return (
+            f"2026-11-25 00:00:00,000 ERROR kopf._cogs.clients.watching Request attempt #1 failed; will retry: GET /x?watch=true -> E('{{}}', status={status})"
+        )
+
+    assert complaints([line(429)]) == []
+    assert len(complaints([line(500)])) == 1
+
+
 def test_a_bound_that_is_not_enforced_alarms():
     spec = RANK.applied(FULL["FineTuneJob"])
     assert oracles.admission("FineTuneJob", spec, RANK, 422, {"message": "spec.lora.rank: Invalid value: 513"}) == []
